@@ -1,0 +1,2 @@
+//! tulpar
+fn main() {}
