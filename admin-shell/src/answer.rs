@@ -1,0 +1,84 @@
+//! How answers look: for people a grid or a line, for scripts one JSON value.
+
+use comfy_table::{Table, presets};
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// An answer in both forms.
+pub(crate) struct Answer {
+    pub(crate) json: Value,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn new(json: Value, text: impl Into<String>) -> Self {
+        Self {
+            json,
+            text: text.into(),
+        }
+    }
+
+    /// To stdout. A reader that went away is no failure.
+    pub(crate) fn print(&self, as_json: bool) {
+        let mut stdout = std::io::stdout().lock();
+        let _ = if as_json {
+            writeln!(stdout, "{}", self.json)
+        } else {
+            writeln!(stdout, "{}", self.text)
+        };
+    }
+}
+
+/// An empty grid with a line under its head.
+pub(crate) fn grid(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING.with_header()).set_header(head.iter().copied());
+    table
+}
+
+/// Bytes as people read them: as text where they are text, with `\xNN` for what is not.
+pub(crate) fn readable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' | '\t' => text.push(c),
+                c if c.is_control() => text.extend(c.escape_default()),
+                c => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// Bytes in JSON: a string, or `{"hex": "..."}` for what is no UTF-8.
+pub(crate) fn bytes(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Value::from(text),
+        Err(_) => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            json!({ "hex": hex })
+        }
+    }
+}
+
+/// A node's id as it is written everywhere.
+pub(crate) fn node_id(node: u64) -> String {
+    types::NodeId(node).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_are_still_readable() {
+        assert_eq!(readable("grün\n".as_bytes()), "grün\n");
+        assert_eq!(readable(b"a\xff\x00\x1b["), "a\\xff\\u{0}\\u{1b}[");
+        assert_eq!(bytes(b"a\xff"), json!({ "hex": "61ff" }));
+        assert_eq!(bytes("grün".as_bytes()), json!("grün"));
+    }
+}

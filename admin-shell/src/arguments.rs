@@ -1,0 +1,225 @@
+//! What can be asked of the shell: the same words on the command line and at the prompt.
+
+use clap::{Args, Parser, Subcommand};
+use std::time::Duration;
+use types::Durability;
+
+/// `tulpar shell`: without a command the prompt opens.
+#[derive(Args, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Print one JSON value and nothing else.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Which cluster and which table.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Connection {
+    /// Meta servers; any one of them will do.
+    #[arg(
+        long,
+        value_name = "HOST:PORT,...",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:34601",
+        env = "TULPAR_META",
+        global = true
+    )]
+    pub(crate) meta: Vec<String>,
+    /// The table whose data is meant.
+    #[arg(long, value_name = "NAME", default_value = "default", global = true)]
+    pub(crate) table: String,
+    /// The table's password.
+    #[arg(long, value_name = "PASSWORD", env = "TULPAR_PASSWORD", hide_env_values = true, global = true)]
+    pub(crate) password: Option<String>,
+    /// The cluster's admin secret.
+    #[arg(long, value_name = "SECRET", env = "TULPAR_ADMIN_SECRET", hide_env_values = true, global = true)]
+    pub(crate) admin_secret: Option<String>,
+}
+
+/// One line at the prompt.
+#[derive(Parser, Debug)]
+#[command(name = "", multicall = true, disable_version_flag = true, about = None)]
+pub(crate) struct Line {
+    #[command(subcommand)]
+    pub(crate) command: LineCommand,
+}
+
+/// What the prompt understands beyond the commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum LineCommand {
+    #[command(flatten)]
+    Command(Command),
+    /// Go on with another table: use orders
+    Use {
+        /// Its name.
+        name: String,
+        /// Its password, if it has one.
+        password: Option<String>,
+    },
+    /// Leave the shell.
+    #[command(alias = "quit")]
+    Exit,
+}
+
+/// Everything that can be asked.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Create, drop, recall and look at tables: table create orders --partitions 16
+    #[command(subcommand)]
+    Table(TableCommand),
+    /// The replica servers, how they are and what they hold.
+    Nodes,
+    /// Where the copies of a table's partitions are: partitions orders --digest
+    Partitions {
+        /// The table.
+        name: String,
+        /// Ask every copy for its committed decree and a digest of its state; reads the whole table.
+        #[arg(long)]
+        digest: bool,
+    },
+    /// Slot, partition and servers of a key: route user:1
+    Route {
+        /// The key (or hash key).
+        key: String,
+    },
+    /// The value of a key: get user:1
+    Get {
+        /// The key.
+        key: String,
+    },
+    /// Set a key: set user:1 Ada --ttl 1h
+    Set {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// How long it lives: 500ms, 2s, 10min, 1h.
+        #[arg(long, value_parser = duration)]
+        ttl: Option<Duration>,
+    },
+    /// Delete keys: del user:1 user:2
+    Del {
+        /// The keys.
+        #[arg(required = true)]
+        keys: Vec<String>,
+    },
+    /// The value of a sort key (a Redis hash field): hget user:1 name
+    Hget {
+        /// The hash key.
+        hash_key: String,
+        /// The sort key.
+        sort_key: String,
+    },
+    /// Set a sort key: hset user:1 name Ada
+    Hset {
+        /// The hash key.
+        hash_key: String,
+        /// The sort key.
+        sort_key: String,
+        /// Its value.
+        value: String,
+        /// How long it lives: 500ms, 2s, 10min, 1h.
+        #[arg(long, value_parser = duration)]
+        ttl: Option<Duration>,
+    },
+    /// Delete sort keys: hdel user:1 name mail
+    Hdel {
+        /// The hash key.
+        hash_key: String,
+        /// The sort keys.
+        #[arg(required = true)]
+        sort_keys: Vec<String>,
+    },
+    /// Sort keys and values in order: hscan user:1 --from a --to m --limit 10
+    Hscan {
+        /// The hash key.
+        hash_key: String,
+        /// From this sort key on.
+        #[arg(long)]
+        from: Option<String>,
+        /// Up to this sort key, it excluded.
+        #[arg(long)]
+        to: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// From the last to the first.
+        #[arg(long)]
+        reverse: bool,
+    },
+    /// Any Redis command whose keys are in one slot: command incrby counter 5
+    Command {
+        /// The command and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
+
+/// What can be done with tables.
+#[derive(Subcommand, Debug)]
+pub(crate) enum TableCommand {
+    /// table create orders --partitions 16 --replicas 3 --durability buffered
+    Create {
+        /// Its name: letters, digits, `_`, `.`, `-`.
+        name: String,
+        /// Parts that it is divided into; fixed once it exists.
+        #[arg(long, default_value_t = 8)]
+        partitions: u32,
+        /// Copies of each part.
+        #[arg(long, default_value_t = 3)]
+        replicas: u32,
+        /// When a write is acknowledged: `sync` or `buffered`.
+        #[arg(long, default_value_t = Durability::Sync)]
+        durability: Durability,
+        /// Clients must give it.
+        #[arg(long = "with-password", value_name = "PASSWORD")]
+        with_password: Option<String>,
+        /// Writes are refused below so many copies [half of the copies, rounded down, plus one].
+        #[arg(long, value_name = "N")]
+        min_replicas: Option<u32>,
+    },
+    /// Drop a table; it can be recalled for a while: table drop orders
+    Drop {
+        /// Its name.
+        name: String,
+    },
+    /// Bring a dropped table back: table recall orders
+    Recall {
+        /// Its name.
+        name: String,
+    },
+    /// All tables: table list --all
+    List {
+        /// Dropped ones too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// One table: table show orders
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let refused = || format!("'{text}' is no duration such as 500ms, 2s, 10min or 1h");
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;
+    let (number, unit) = text.split_at(unit_at);
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(refused()),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(milliseconds))
+        .map(Duration::from_millis)
+        .ok_or_else(refused)
+}

@@ -1,0 +1,91 @@
+//! What each command does: asks, and makes an [`Answer`] of what it hears.
+//!
+//! [`tables`] and [`nodes`] ask the meta servers, [`data`] asks the replica servers through the client library,
+//! [`partitions`] asks both.
+
+mod data;
+mod nodes;
+mod partitions;
+mod tables;
+
+use crate::admin::{Admin, AdminError};
+use crate::answer::Answer;
+use crate::arguments::{Command, Connection};
+use tulpar_client::{Client, ClientOptions, Table};
+
+/// Why a command was not done. What a caller does is the same in every case: tell the user.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Data(#[from] tulpar_client::Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// One user's connection to one cluster; connections are made when a command needs them.
+pub(crate) struct Session {
+    pub(crate) connection: Connection,
+    admin: Option<Admin>,
+    client: Option<Client>,
+}
+
+impl Session {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            admin: None,
+            client: None,
+        }
+    }
+
+    /// Does one command.
+    pub(crate) async fn run(&mut self, command: &Command) -> Result<Answer, Failure> {
+        match command {
+            Command::Table(command) => tables::run(self.admin()?, command).await,
+            Command::Nodes => nodes::list(self.admin()?).await,
+            Command::Partitions { name, digest } => {
+                partitions::list(self.admin()?, name, *digest).await
+            }
+            Command::Route { key } => {
+                let name = self.connection.table.clone();
+                partitions::route(self.admin()?, &name, key).await
+            }
+            data_command => data::run(&self.table().await?, data_command).await,
+        }
+    }
+
+    /// Goes on with another table.
+    pub(crate) fn choose_table(&mut self, name: String, password: Option<String>) {
+        self.connection.table = name;
+        self.connection.password = password;
+    }
+
+    pub(crate) fn admin(&mut self) -> Result<&mut Admin, AdminError> {
+        match &mut self.admin {
+            Some(admin) => Ok(admin),
+            unopened => {
+                let secret = self.connection.admin_secret.as_deref();
+                Ok(unopened.insert(Admin::new(self.connection.meta.clone(), secret)?))
+            }
+        }
+    }
+
+    async fn table(&mut self) -> Result<Table, Failure> {
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => {
+                let options = ClientOptions::new(self.connection.meta.clone());
+                let client = Client::connect(options).await?;
+                self.client.insert(client).clone()
+            }
+        };
+        let name = &self.connection.table;
+        let table = match &self.connection.password {
+            Some(password) => client.table_with_password(name, password).await?,
+            None => client.table(name).await?,
+        };
+        Ok(table)
+    }
+}

@@ -1,0 +1,58 @@
+//! The replica servers as the meta leader sees them.
+
+use super::Failure;
+use crate::admin::Admin;
+use crate::answer::{Answer, grid, node_id};
+use serde_json::{Value, json};
+use types::ByteSize;
+
+pub(super) async fn list(admin: &mut Admin) -> Result<Answer, Failure> {
+    let mut nodes = admin.list_nodes().await?;
+    let name = |node: &proto::meta::Node| node.address.clone().unwrap_or_default().name;
+    nodes.sort_by_key(name);
+
+    let mut lines = grid(&[
+        "name", "node", "state", "grpc", "redis", "primaries", "secondaries", "learners", "disk", "starts",
+    ]);
+    let mut values = Vec::with_capacity(nodes.len());
+    for node in &nodes {
+        let address = node.address.clone().unwrap_or_default();
+        lines.add_row([
+            address.name.clone(),
+            node_id(address.node),
+            if node.alive { "alive" } else { "dead" }.to_owned(),
+            address.grpc.clone(),
+            address.redis.clone(),
+            node.primaries.to_string(),
+            node.secondaries.to_string(),
+            node.learners.to_string(),
+            rounded(node.disk_bytes),
+            node.incarnation.to_string(),
+        ]);
+        values.push(json!({
+            "name": address.name,
+            "node": node_id(address.node),
+            "alive": node.alive,
+            "grpc": address.grpc,
+            "redis": address.redis,
+            "primaries": node.primaries,
+            "secondaries": node.secondaries,
+            "learners": node.learners,
+            "disk_bytes": node.disk_bytes,
+            "incarnation": node.incarnation,
+        }));
+    }
+    Ok(Answer {
+        json: Value::Array(values),
+        text: lines.to_string(),
+    })
+}
+
+/// In the largest unit that leaves at least ten of it.
+fn rounded(bytes: u64) -> String {
+    let unit = [1u64 << 30, 1 << 20, 1 << 10]
+        .into_iter()
+        .find(|unit| bytes >= 10 * unit)
+        .unwrap_or(1);
+    ByteSize(bytes / unit * unit).to_string()
+}

@@ -1,0 +1,252 @@
+//! The prompt: history, completion, and a question before what cannot easily be undone.
+
+use crate::arguments::{Command, Line, LineCommand, TableCommand};
+use crate::commands::Session;
+use clap::{CommandFactory, Parser};
+use rustyline::completion::{Completer, Pair};
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
+use rustyline::validate::Validator;
+use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::runtime::Runtime;
+
+const EXAMPLES: &str = "
+For example:
+  table create orders --partitions 16     a table in 16 parts, three copies of each
+  use orders                              go on with it
+  set user:1 Ada --ttl 1h                 a key, as in Redis
+  hset user:2 name 'Ada Lovelace'         a sort key under a hash key (a Redis hash field)
+  partitions orders --digest              are all copies equal?
+  help hscan                              all about one command
+";
+
+/// Reads and does one line after the other, until the user leaves.
+pub(crate) fn run(runtime: &Runtime, session: &mut Session, json: bool) -> ExitCode {
+    let mut editor = match editor() {
+        Ok(editor) => editor,
+        Err(error) => {
+            eprintln!("tulpar shell: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!(
+        "Tulpar shell, meta {}. 'help' lists the commands, Tab completes, Ctrl-D leaves.",
+        session.connection.meta.join(", ")
+    );
+    loop {
+        let prompt = format!("{}> ", session.connection.table);
+        match editor.readline(&prompt) {
+            Ok(line) if line.trim().is_empty() => {}
+            Ok(line) => {
+                let _ = editor.add_history_entry(&line);
+                match understand(&line) {
+                    Ok(LineCommand::Exit) => break,
+                    Ok(LineCommand::Use { name, password }) => session.choose_table(name, password),
+                    Ok(LineCommand::Command(command)) => {
+                        if confirmed(&command, &mut editor) {
+                            perform(runtime, session, &command, json);
+                        }
+                    }
+                    Err(explanation) => eprint!("{explanation}"),
+                }
+            }
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => break,
+            Err(error) => {
+                eprintln!("tulpar shell: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    if let Some(path) = history_file() {
+        // A home directory that cannot be written costs only the history.
+        let _ = editor.save_history(&path);
+    }
+    ExitCode::SUCCESS
+}
+
+fn perform(runtime: &Runtime, session: &mut Session, command: &Command, json: bool) {
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = session.run(command) => Some(outcome),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    });
+    match outcome {
+        Some(Ok(answer)) => answer.print(json),
+        Some(Err(error)) => eprintln!("{error}"),
+        None => eprintln!("interrupted; a change that was asked for may still happen"),
+    }
+}
+
+/// What a line asks for, or what is wrong with it (or the help asked for).
+fn understand(line: &str) -> Result<LineCommand, String> {
+    let words = split(line)?;
+    match Line::try_parse_from(words) {
+        Ok(line) => Ok(line.command),
+        Err(error) => {
+            let mut text = error.render().to_string();
+            if line.trim() == "help" {
+                text.push_str(EXAMPLES);
+            }
+            Err(text)
+        }
+    }
+}
+
+/// Words of a line; quotes and backslashes as in a shell.
+fn split(line: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut characters = line.trim().chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some('\''), c) => word.get_or_insert_default().push(c),
+            (_, '\\') => word
+                .get_or_insert_default()
+                .push(characters.next().ok_or("nothing follows the last backslash\n")?),
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    if let Some(open) = quote {
+        return Err(format!("the quote {open} is not closed\n"));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// Asks before a table goes away.
+fn confirmed(command: &Command, editor: &mut Editor<Completion, FileHistory>) -> bool {
+    let Command::Table(TableCommand::Drop { name }) = command else {
+        return true;
+    };
+    let question = format!("Clients of table {name} will get errors at once. Its name, to go on: ");
+    let sure = editor.readline(&question).is_ok_and(|answer| answer.trim() == name);
+    if !sure {
+        println!("nothing was dropped");
+    }
+    sure
+}
+
+fn editor() -> rustyline::Result<Editor<Completion, FileHistory>> {
+    let config = Config::builder()
+        .completion_type(CompletionType::List)
+        .history_ignore_space(true)
+        .build();
+    let mut editor = Editor::with_config(config)?;
+    editor.set_helper(Some(Completion));
+    if let Some(path) = history_file() {
+        // The first time there is none.
+        let _ = editor.load_history(&path);
+    }
+    Ok(editor)
+}
+
+fn history_file() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".tulpar_history"))
+}
+
+/// Completes command words and options from the same declarations that parse them.
+struct Completion;
+
+impl Completion {
+    fn candidates(line: &str) -> (usize, Vec<String>) {
+        let start = line.rfind(char::is_whitespace).map_or(0, |space| space + 1);
+        let (before, unfinished) = line.split_at(start);
+        let root = Line::command();
+        let mut at = &root;
+        for word in before.split_whitespace() {
+            match at.find_subcommand(word) {
+                Some(found) => at = found,
+                None => break,
+            }
+        }
+        let mut found: Vec<String> = if unfinished.starts_with('-') {
+            at.get_arguments()
+                .filter_map(|argument| argument.get_long())
+                .map(|long| format!("--{long}"))
+                .collect()
+        } else {
+            at.get_subcommands().map(|command| command.get_name().to_owned()).collect()
+        };
+        if before.trim().is_empty() && !unfinished.starts_with('-') {
+            found.push("help".to_owned());
+        }
+        found.retain(|word| word.starts_with(unfinished));
+        (start, found)
+    }
+}
+
+impl Completer for Completion {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let (start, found) = Self::candidates(&line[..position]);
+        let pair = |word: String| Pair {
+            display: word.clone(),
+            replacement: format!("{word} "),
+        };
+        Ok((start, found.into_iter().map(pair).collect()))
+    }
+}
+
+impl Hinter for Completion {
+    type Hint = String;
+}
+impl Highlighter for Completion {}
+impl Validator for Completion {}
+impl Helper for Completion {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_split_as_in_a_shell() {
+        let words = |line| split(line).unwrap();
+        assert_eq!(words(r#"set  a 'b c' "d\"e" f\ g ''"#), ["set", "a", "b c", "d\"e", "f g", ""]);
+        assert!(split("set 'a").is_err());
+        assert!(split("set a\\").is_err());
+    }
+
+    #[test]
+    fn commands_subcommands_and_options_are_completed() {
+        let complete = |line| Completion::candidates(line);
+        assert_eq!(complete("hs"), (0, vec!["hset".to_owned(), "hscan".to_owned()]));
+        assert_eq!(complete("table dr"), (6, vec!["drop".to_owned()]));
+        assert_eq!(complete("table create x --par"), (15, vec!["--partitions".to_owned()]));
+        assert_eq!(complete("he"), (0, vec!["help".to_owned()]));
+    }
+
+    #[test]
+    fn the_prompt_understands_what_the_command_line_does() {
+        assert!(matches!(
+            understand("table create orders --partitions 4"),
+            Ok(LineCommand::Command(Command::Table(TableCommand::Create { partitions: 4, .. })))
+        ));
+        assert!(matches!(
+            understand("command incrby counter -5"),
+            Ok(LineCommand::Command(Command::Command { words })) if words == ["incrby", "counter", "-5"]
+        ));
+        assert!(matches!(understand("quit"), Ok(LineCommand::Exit)));
+        assert!(understand("help").unwrap_err().contains("For example"));
+        assert!(understand("tabel list").unwrap_err().contains("tabel"));
+    }
+}

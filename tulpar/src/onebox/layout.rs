@@ -1,0 +1,386 @@
+//! The servers of a onebox: their names, directories, ports and configuration files, and the file `onebox.json` that tells
+//! programs where everything is.
+//!
+//! ```text
+//! DIR/lock                 held while any process of this onebox lives
+//! DIR/onebox.json          addresses and process ids, rewritten at every change
+//! DIR/config/NAME.toml     rewritten at every start
+//! DIR/logs/NAME.log
+//! DIR/NAME/                the server's data
+//! ```
+
+use super::options::Options;
+use crate::settings::Role;
+use crate::supervised::Listening;
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// What the command line allows of one kind.
+const MOST_SERVERS: u32 = 64;
+const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const GATEWAY_REDIS: u16 = 6379;
+const REPLICA_REDIS: u16 = 6380;
+const META_GRPC: u16 = 34601;
+const REPLICA_GRPC: u16 = 34801;
+
+/// One server as planned.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) wanted: Wanted,
+}
+
+/// The ports a server is told to listen on; 0: the system chooses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) grpc: u16,
+    pub(super) redis: u16,
+    /// The ports are only remembered from an earlier start: if one is taken now, any other will do.
+    pub(super) may_move: bool,
+}
+
+/// A onebox's directory.
+#[derive(Clone, Debug)]
+pub(super) struct Directory(PathBuf);
+
+/// The contents of `onebox.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Published {
+    /// Where Redis clients connect: the first gateway, or the first replica server if there is none.
+    pub(super) redis: Option<SocketAddr>,
+    pub(super) meta: Vec<SocketAddr>,
+    pub(super) servers: Vec<PublishedServer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct PublishedServer {
+    pub(super) name: String,
+    pub(super) role: Role,
+    /// Absent while the server is not running.
+    pub(super) pid: Option<u32>,
+    pub(super) grpc: Option<SocketAddr>,
+    pub(super) redis: Option<SocketAddr>,
+    /// No server speaks HTTP yet.
+    pub(super) http: Option<SocketAddr>,
+    pub(super) data_dir: Option<PathBuf>,
+}
+
+impl Directory {
+    /// Makes the directory if need be.
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let unusable = || format!("cannot use directory {}", path.display());
+        std::fs::create_dir_all(path).with_context(unusable)?;
+        let path = path.canonicalize().with_context(unusable)?;
+        for folder in ["config", "logs"] {
+            std::fs::create_dir_all(path.join(folder)).with_context(unusable)?;
+        }
+        Ok(Self(path))
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    pub(super) fn config(&self, name: &str) -> PathBuf {
+        self.0.join("config").join(format!("{name}.toml"))
+    }
+
+    pub(super) fn log(&self, name: &str) -> PathBuf {
+        self.0.join("logs").join(format!("{name}.log"))
+    }
+
+    fn data(&self, server: &Server) -> Option<PathBuf> {
+        (server.role != Role::Gateway).then(|| self.0.join(&server.name))
+    }
+
+    pub(super) fn published(&self) -> PathBuf {
+        self.0.join("onebox.json")
+    }
+
+    /// How many replica servers have data here.
+    fn replica_servers(&self) -> u32 {
+        (1..=MOST_SERVERS)
+            .take_while(|number| self.0.join(format!("replica-{number}")).is_dir())
+            .count() as u32
+    }
+
+    /// What an earlier start left, if it is readable.
+    fn earlier(&self) -> Published {
+        std::fs::read(self.published())
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Writes `onebox.json` whole, so that a reader never sees half of it.
+    pub(super) fn publish(&self, published: &Published) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(published)?;
+        text.push(b'\n');
+        let unfinished = self.0.join("onebox.json.new");
+        std::fs::write(&unfinished, text)?;
+        std::fs::rename(unfinished, self.published())
+    }
+
+    /// Writes a server's configuration file.
+    pub(super) fn configure(
+        &self,
+        server: &Server,
+        wanted: Wanted,
+        meta: &[SocketAddr],
+    ) -> anyhow::Result<()> {
+        let path = self.config(&server.name);
+        std::fs::write(&path, self.settings(server, wanted, meta))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn settings(&self, server: &Server, wanted: Wanted, meta: &[SocketAddr]) -> String {
+        let grpc = quoted(&SocketAddr::from((HOST, wanted.grpc)).to_string());
+        let redis = quoted(&SocketAddr::from((HOST, wanted.redis)).to_string());
+        let name = quoted(&server.name);
+        let meta: Vec<String> = meta.iter().map(|a| quoted(&a.to_string())).collect();
+        let meta = meta.join(", ");
+        let data_dir = self
+            .data(server)
+            .map(|path| quoted(&path.to_string_lossy()))
+            .unwrap_or_default();
+        let section = match server.role {
+            Role::Meta => format!("[meta]\nlisten = {grpc}\ndata_dir = {data_dir}\n"),
+            Role::Replica => format!(
+                "[replica]\nname = {name}\nlisten = {grpc}\nredis = {redis}\nmeta = [{meta}]\ndata_dir = {data_dir}\n"
+            ),
+            Role::Gateway => format!("[gateway]\nlisten = {redis}\nmeta = [{meta}]\n"),
+        };
+        format!("# Written by `tulpar onebox` at every start; what you change here is lost.\n{section}")
+    }
+
+    /// How `onebox.json` names a server.
+    pub(super) fn entry(&self, server: &Server, pid: Option<u32>, at: Listening) -> PublishedServer {
+        PublishedServer {
+            name: server.name.clone(),
+            role: server.role,
+            pid,
+            grpc: at.grpc,
+            redis: at.redis,
+            http: None,
+            data_dir: self.data(server),
+        }
+    }
+}
+
+/// A TOML string: JSON's escapes are TOML's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The servers in the order in which they start.
+pub(super) fn plan(options: &Options, directory: &Directory) -> anyhow::Result<Vec<Server>> {
+    let existing = directory.replica_servers();
+    let replicas = match options.replica_servers {
+        None if existing > 0 => existing,
+        None => 3,
+        Some(asked) if asked < existing => bail!(
+            "{} holds the data of {existing} replica servers, {asked} would leave some of it out",
+            directory.0.display()
+        ),
+        Some(asked) => asked,
+    };
+    let mut servers = vec![("meta-1".to_owned(), Role::Meta)];
+    servers.extend((1..=replicas).map(|n| (format!("replica-{n}"), Role::Replica)));
+    servers.extend((1..=options.gateways).map(|n| (format!("gateway-{n}"), Role::Gateway)));
+
+    let earlier = directory.earlier();
+    let mut ports = Ports::new(options, replicas as u16);
+    servers
+        .into_iter()
+        .map(|(name, role)| {
+            let before = earlier.servers.iter().find(|server| server.name == name);
+            let wanted = ports.next(role, before)?;
+            Ok(Server { name, role, wanted })
+        })
+        .collect()
+}
+
+/// Hands out ports.
+struct Ports {
+    gateway: Option<u16>,
+    scheme: Scheme,
+    replica_servers: u16,
+    replicas_seen: u16,
+    gateways_seen: u16,
+}
+
+enum Scheme {
+    /// 6379, 6380.., 34601, 34801..
+    Usual,
+    /// One after the other.
+    From(u16),
+    /// By the system, and as before where there is a before.
+    System,
+}
+
+impl Ports {
+    fn new(options: &Options, replica_servers: u16) -> Self {
+        Self {
+            gateway: options.port,
+            scheme: match options.base_port {
+                None => Scheme::Usual,
+                Some(0) => Scheme::System,
+                Some(base) => Scheme::From(base),
+            },
+            replica_servers,
+            replicas_seen: 0,
+            gateways_seen: 0,
+        }
+    }
+
+    fn next(&mut self, role: Role, before: Option<&PublishedServer>) -> anyhow::Result<Wanted> {
+        let mut wanted = match &mut self.scheme {
+            Scheme::Usual => Wanted {
+                grpc: match role {
+                    Role::Meta => META_GRPC,
+                    Role::Replica => REPLICA_GRPC + self.replicas_seen,
+                    Role::Gateway => 0,
+                },
+                redis: match role {
+                    Role::Meta => 0,
+                    Role::Replica => REPLICA_REDIS + self.replicas_seen,
+                    Role::Gateway if self.gateways_seen == 0 => GATEWAY_REDIS,
+                    Role::Gateway => REPLICA_REDIS + self.replica_servers + self.gateways_seen - 1,
+                },
+                may_move: false,
+            },
+            Scheme::From(next) => {
+                let mut take = || {
+                    let port = *next;
+                    *next = next.checked_add(1).context("the ports from --base-port on are too few")?;
+                    anyhow::Ok(port)
+                };
+                Wanted {
+                    grpc: if role == Role::Gateway { 0 } else { take()? },
+                    redis: if role == Role::Meta { 0 } else { take()? },
+                    may_move: false,
+                }
+            }
+            Scheme::System => {
+                let port = |address: Option<SocketAddr>| address.map_or(0, |address| address.port());
+                Wanted {
+                    grpc: before.map_or(0, |server| port(server.grpc)),
+                    redis: before.map_or(0, |server| port(server.redis)),
+                    may_move: before.is_some(),
+                }
+            }
+        };
+        match role {
+            Role::Meta => {}
+            Role::Replica => self.replicas_seen += 1,
+            Role::Gateway => {
+                if self.gateways_seen == 0
+                    && let Some(port) = self.gateway
+                {
+                    wanted.redis = port;
+                    wanted.may_move = false;
+                }
+                self.gateways_seen += 1;
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn ports(directory: &Directory, arguments: &[&str]) -> Vec<(String, u16, u16)> {
+        let line = Line::parse_from(std::iter::once(&"onebox").chain(arguments));
+        plan(&line.options, directory)
+            .unwrap()
+            .into_iter()
+            .map(|server| (server.name, server.wanted.grpc, server.wanted.redis))
+            .collect()
+    }
+
+    fn expected(list: &[(&str, u16, u16)]) -> Vec<(String, u16, u16)> {
+        list.iter()
+            .map(|&(name, grpc, redis)| (name.to_owned(), grpc, redis))
+            .collect()
+    }
+
+    #[test]
+    fn servers_get_the_usual_ports_or_those_from_the_base_on() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Directory::open(scratch.path()).unwrap();
+        assert_eq!(
+            ports(&directory, &["--gateways", "2", "--port", "7000"]),
+            expected(&[
+                ("meta-1", 34601, 0),
+                ("replica-1", 34801, 6380),
+                ("replica-2", 34802, 6381),
+                ("replica-3", 34803, 6382),
+                ("gateway-1", 0, 7000),
+                ("gateway-2", 0, 6383),
+            ])
+        );
+        assert_eq!(
+            ports(&directory, &["--base-port", "20000", "--replica-servers", "1"]),
+            expected(&[
+                ("meta-1", 20000, 0),
+                ("replica-1", 20001, 20002),
+                ("gateway-1", 0, 20003),
+            ])
+        );
+    }
+
+    #[test]
+    fn ports_chosen_by_the_system_are_asked_for_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Directory::open(scratch.path()).unwrap();
+        let arguments = ["--base-port", "0", "--replica-servers", "1"];
+        assert_eq!(
+            ports(&directory, &arguments),
+            expected(&[("meta-1", 0, 0), ("replica-1", 0, 0), ("gateway-1", 0, 0)])
+        );
+        let server = Server {
+            name: "replica-1".into(),
+            role: Role::Replica,
+            wanted: Wanted::default(),
+        };
+        let at = Listening {
+            grpc: Some("127.0.0.1:4001".parse().unwrap()),
+            redis: Some("127.0.0.1:4002".parse().unwrap()),
+        };
+        let published = Published {
+            servers: vec![directory.entry(&server, Some(1), at)],
+            ..Published::default()
+        };
+        directory.publish(&published).unwrap();
+        assert_eq!(directory.earlier(), published);
+        assert_eq!(
+            ports(&directory, &arguments),
+            expected(&[("meta-1", 0, 0), ("replica-1", 4001, 4002), ("gateway-1", 0, 0)])
+        );
+    }
+
+    #[test]
+    fn a_directory_with_the_data_of_five_servers_is_not_started_with_three() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Directory::open(scratch.path()).unwrap();
+        for number in 1..=5 {
+            std::fs::create_dir(scratch.path().join(format!("replica-{number}"))).unwrap();
+        }
+        assert_eq!(ports(&directory, &[]).len(), 7);
+        let line = Line::parse_from(["onebox", "--replica-servers", "3"]);
+        assert!(plan(&line.options, &directory).is_err());
+    }
+}
