@@ -1,1 +1,67 @@
-//! tulpar-client
+//! The Rust client of Tulpar.
+//!
+//! ```no_run
+//! use tulpar_client::{Client, ClientOptions, ScanOptions};
+//!
+//! # async fn example() -> Result<(), tulpar_client::Error> {
+//! let client = Client::connect(ClientOptions::new(["127.0.0.1:34601"])).await?;
+//! let table = client.table("default").await?;
+//! table.set("greeting", "hello").await?;
+//! assert_eq!(table.get("greeting").await?.as_deref(), Some(&b"hello"[..]));
+//!
+//! let user = table.hash("user:1");
+//! user.multi_set([("name", "Umay"), ("visits", "1")]).await?;
+//! assert_eq!(user.increment("visits", 1).await?, 2);
+//! let mut scan = user.scan("a".."m", ScanOptions::new());
+//! while let Some(page) = scan.next_page().await? {
+//!     for (sort_key, value) in page {
+//!         println!("{sort_key:?}: {value:?}");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Client`] learns from the meta servers which replica server is primary of which partition, keeps that for each table in use, and
+//! talks straight to the primaries: one connection per server, all requests of the process on few streams, many in one message.
+//!
+//! **What a caller may rely on.** Requests handed over for one partition in an order take effect in that order, also through refusals and
+//! takeovers. Whatever is known to have had no effect is retried until the deadline. A write that may have had an effect is never
+//! retried: it ends as [`Error::OutcomeUnknown`]. With every meta server down the last known routes go on working.
+//!
+//! A call that is dropped before it ends (cancelled) may still take effect.
+//!
+//! Reading order: [`Client`], [`Table`], [`Hash`], then `lane` (order and retries of one partition), `stream` (what is in flight to one
+//! server), `link` (how streams come and go), `driver` (deadlines), `watch` and `meta` (routes).
+//!
+//! What is not here: evaluation of commands, RESP, placement; and request ids, without which a lost write cannot be retried.
+
+#![warn(missing_docs)]
+
+mod budget;
+mod client;
+mod codec;
+mod completion;
+mod conflict;
+mod core;
+mod driver;
+mod error;
+mod hash;
+mod lane;
+mod link;
+mod meta;
+mod options;
+mod scan;
+mod stream;
+mod table;
+mod watch;
+
+pub use client::Client;
+pub use completion::{Completion, CompletionQueue, Outcome};
+pub use error::Error;
+pub use hash::Hash;
+pub use lane::{Kind, Route};
+pub use options::{ClientOptions, ScanOptions, SetOptions};
+pub use proto::data as wire;
+pub use scan::Scan;
+pub use table::Table;

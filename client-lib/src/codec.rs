@@ -1,0 +1,170 @@
+//! What travels on a stream: request batches that are already encoded, response batches to be decoded.
+//!
+//! Requests are encoded once, when they are submitted, straight into the next batch; the queue to the transport holds bytes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use proto::data::{RequestBatch, ResponseBatch, request::Operation};
+use tonic::Status;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+
+/// Field `requests` of `RequestBatch`.
+const REQUESTS: u32 = 2;
+/// Fields of `Request` before the operation.
+const ID: u32 = 1;
+const TABLE: u32 = 2;
+const PARTITION: u32 = 3;
+const EPOCH: u32 = 4;
+
+/// How a request is addressed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address {
+    pub(crate) id: u64,
+    pub(crate) table: u32,
+    pub(crate) partition: u32,
+    pub(crate) epoch: u32,
+}
+
+fn number_len(value: u64) -> usize {
+    if value == 0 {
+        0
+    } else {
+        1 + encoded_len_varint(value)
+    }
+}
+
+fn number(field: u32, value: u64, into: &mut BytesMut) {
+    if value != 0 {
+        encode_key(field, WireType::Varint, into);
+        encode_varint(value, into);
+    }
+}
+
+/// Appends one request to a batch. A `RequestBatch` with several is nothing but these, one after the other.
+pub(crate) fn encode_request(
+    at: Address,
+    operation: &Operation,
+    operation_len: usize,
+    into: &mut BytesMut,
+) {
+    let fields = [
+        (ID, at.id),
+        (TABLE, at.table.into()),
+        (PARTITION, at.partition.into()),
+        (EPOCH, at.epoch.into()),
+    ];
+    let length = fields
+        .iter()
+        .map(|&(_, value)| number_len(value))
+        .sum::<usize>()
+        + operation_len;
+    into.reserve(length + 16);
+    encode_key(REQUESTS, WireType::LengthDelimited, into);
+    encode_varint(length as u64, into);
+    for (field, value) in fields {
+        number(field, value, into);
+    }
+    operation.encode(into);
+}
+
+/// The first message of a stream.
+pub(crate) fn encode_hello(hello: &RequestBatch) -> Bytes {
+    hello.encode_to_vec().into()
+}
+
+/// The codec of `Data.Execute`.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct BatchCodec;
+
+impl Codec for BatchCodec {
+    type Encode = Bytes;
+    type Decode = ResponseBatch;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for BatchCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, batch: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.reserve(batch.len());
+        into.put(batch);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(32 << 10, 128 << 10)
+    }
+}
+
+impl Decoder for BatchCodec {
+    type Item = ResponseBatch;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<ResponseBatch>, Status> {
+        ResponseBatch::decode(from)
+            .map(Some)
+            .map_err(|error| Status::internal(format!("a response batch cannot be read: {error}")))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(32 << 10, 128 << 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::data::{Get, Request, Set};
+
+    #[test]
+    fn requests_encoded_one_by_one_read_as_one_batch() {
+        let operations = [
+            Operation::Get(Get { key: "k".into() }),
+            Operation::Set(Set {
+                key: "k".into(),
+                value: vec![7; 300].into(),
+                ttl: 9,
+            }),
+            Operation::Get(Get::default()),
+        ];
+        let mut bytes = BytesMut::new();
+        let mut requests = Vec::new();
+        for (operation, id) in operations.into_iter().zip([0, 1 << 40, 127]) {
+            let (table, partition, epoch) = (id as u32 & 3, 200, 0);
+            encode_request(
+                Address {
+                    id,
+                    table,
+                    partition,
+                    epoch,
+                },
+                &operation,
+                operation.encoded_len(),
+                &mut bytes,
+            );
+            requests.push(Request {
+                id,
+                table,
+                partition,
+                epoch,
+                operation: Some(operation),
+            });
+        }
+        let expected = RequestBatch {
+            requests,
+            ..RequestBatch::default()
+        };
+        assert_eq!(RequestBatch::decode(bytes), Ok(expected));
+    }
+}

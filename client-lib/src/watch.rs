@@ -1,0 +1,121 @@
+//! Keeps the routes of one table fresh: a task that follows the changes at a meta server, and asks when the lanes are in doubt.
+//!
+//! With no meta server the lanes keep what they have; refusals of replica servers teach them the rest.
+
+use crate::core::Home;
+use crate::lane::Lane;
+use crate::meta::{Meta, NoRoutes};
+use proto::common::NodeAddress;
+use proto::meta::{PartitionRoute, RoutesUpdate};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::Streaming;
+
+/// Between two questions of a lane in doubt.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+/// Between two attempts to follow, when the last was refused or ended; doubles from the first to the second.
+const FOLLOW_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// One table's routes on their way to its lanes.
+pub(crate) struct Watch {
+    pub(crate) meta: Arc<Meta>,
+    pub(crate) home: Arc<Home>,
+    pub(crate) lanes: Vec<Arc<Lane>>,
+}
+
+enum Ended {
+    Broken,
+    TableGone,
+}
+
+impl Watch {
+    /// Runs until the table is gone, or the task is aborted because nobody uses the table any more.
+    pub(crate) async fn run(self) {
+        let mut pause = FOLLOW_AGAIN.0;
+        loop {
+            let ended = match self.meta.watch(&self.home.name).await {
+                Ok(updates) => {
+                    pause = FOLLOW_AGAIN.0;
+                    self.follow(updates).await
+                }
+                Err(NoRoutes::NoSuchTable) => Ended::TableGone,
+                Err(NoRoutes::Unavailable(reason)) => {
+                    tracing::debug!(table = self.home.name, reason, "no meta server to follow");
+                    Ended::Broken
+                }
+            };
+            match ended {
+                Ended::TableGone => return self.table_gone(),
+                Ended::Broken => self.meta.prefer_another(),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.doubt() => {}
+            }
+            pause = (pause * 2).min(FOLLOW_AGAIN.1);
+        }
+    }
+
+    /// A lane asks for news, but not all the time.
+    async fn doubt(&self) {
+        tokio::time::sleep(ASK_EVERY).await;
+        self.home.refresh.notified().await;
+    }
+
+    async fn follow(&self, mut updates: Streaming<RoutesUpdate>) -> Ended {
+        loop {
+            tokio::select! {
+                update = updates.message() => match update {
+                    Ok(Some(update)) => {
+                        if update.table.as_ref().is_some_and(|table| table.id != self.home.id || table.dropped_at != 0) {
+                            return Ended::TableGone;
+                        }
+                        self.apply(&update.nodes, update.partitions);
+                    }
+                    Ok(None) | Err(_) => return Ended::Broken,
+                },
+                () = self.home.refresh.notified() => match self.meta.query_once(&self.home.name).await {
+                    Ok(routes) => {
+                        self.apply(&routes.nodes, routes.partitions);
+                        tokio::time::sleep(ASK_EVERY).await;
+                    }
+                    // the stream says so too, if it is true
+                    Err(NoRoutes::NoSuchTable | NoRoutes::Unavailable(_)) => return Ended::Broken,
+                },
+            }
+        }
+    }
+
+    fn table_gone(&self) {
+        self.home.set_gone();
+        for lane in &self.lanes {
+            lane.table_gone();
+        }
+    }
+
+    pub(crate) fn apply(&self, nodes: &[NodeAddress], partitions: Vec<PartitionRoute>) {
+        for node in nodes {
+            self.home.core.learn_address(node);
+        }
+        for partition in partitions {
+            // absent: it awaits its first configuration
+            let Some(configuration) = partition.configuration else {
+                continue;
+            };
+            match (
+                self.lanes.get(partition.index as usize),
+                proto::configuration(Some(configuration)),
+            ) {
+                (Some(lane), Ok(configuration)) => lane.routed(configuration),
+                (None, _) => tracing::warn!(
+                    table = self.home.name,
+                    partition.index,
+                    "a route for a partition that the table does not have"
+                ),
+                (_, Err(error)) => {
+                    tracing::warn!(table = self.home.name, partition.index, %error, "a route that cannot be read")
+                }
+            }
+        }
+    }
+}
