@@ -1,0 +1,241 @@
+//! What the shell must do, in the order given.
+
+use crate::{NodeAddress, Table, Token, Write};
+use std::fmt;
+use types::{Ballot, Configuration, Incarnation, NodeId, PartitionId, TableId};
+
+/// Names a batch of writes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct BatchId(pub u64);
+
+/// Something to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Write all of it or nothing, each document if its version is still the expected one, and report
+    /// [`Event::Stored`](crate::Event::Stored) when it is durable. One batch is outstanding at a time.
+    Store {
+        /// Which.
+        batch: BatchId,
+        /// What.
+        writes: Vec<Write>,
+    },
+    /// Send to a node on its stream. If that can not be done without waiting, the stream is to be closed.
+    ToNode {
+        /// To whom.
+        node: NodeId,
+        /// What.
+        message: ToNode,
+    },
+    /// Close a node's stream. `NodeLost` has been taken into account already.
+    Disconnect {
+        /// Whose.
+        node: NodeId,
+        /// Why, to tell it.
+        reason: Finding,
+    },
+    /// Answer an operator.
+    Answer {
+        /// Whom.
+        token: Token,
+        /// What.
+        answer: Answer,
+    },
+    /// Tell those who watch the table's routes.
+    RoutesChanged {
+        /// Whose routes.
+        table: TableId,
+        /// The partitions that changed, and to what.
+        partitions: Vec<(u32, Configuration)>,
+    },
+    /// End the watching of a table: it was dropped.
+    RoutesEnded {
+        /// Which.
+        table: TableId,
+    },
+    /// Tell all who watch routes where a node is now.
+    NodeMoved(NodeAddress),
+    /// Put in the log for people.
+    Report(Finding),
+}
+
+/// A message to a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ToNode {
+    /// First on every stream.
+    Welcome {
+        /// The meta leader's term.
+        epoch: u64,
+    },
+    /// What is stored, of partitions in which the node has a part or for which it proposed.
+    Stored(Vec<(PartitionId, Configuration)>),
+    /// Make an empty replica for a first configuration, and answer when it is on disk; also if it is there already.
+    Open(PartitionId),
+    /// To a primary: bring `node` in. Repeated now and then; has no effect while that learn goes on.
+    AddLearner {
+        /// Of what.
+        partition: PartitionId,
+        /// The stored ballot.
+        ballot: Ballot,
+        /// Whom.
+        node: NodeId,
+    },
+    /// Delete a replica that no stored configuration needs.
+    Delete {
+        /// Of what.
+        partition: PartitionId,
+        /// The stored ballot, under which the node is no member.
+        ballot: Ballot,
+        /// Or the table's retention has ended.
+        table_gone: bool,
+    },
+    /// Nodes and tables: all when the node joins, later what changed.
+    Cluster {
+        /// Whether this is all.
+        complete: bool,
+        /// Every node's address.
+        nodes: Vec<NodeAddress>,
+        /// The tables in service.
+        tables: Vec<Table>,
+        /// Tables no longer in service; their replicas stay until a `Delete`.
+        gone: Vec<TableId>,
+    },
+}
+
+/// What an operator is told: the table as it is now, or why not.
+pub type Answer = Result<Table, Refusal>;
+
+/// Why an operator's request was not carried out. Nothing was changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// Ask differently.
+    Invalid(String),
+    /// There is no such table (or none that can be recalled).
+    NoSuchTable(String),
+    /// The name is in use.
+    Exists(String),
+    /// Start more nodes, or ask for fewer replicas.
+    TooFewNodes {
+        /// Nodes alive.
+        alive: usize,
+        /// Replicas wanted.
+        wanted: u32,
+    },
+    /// Ask again in a moment: the table is just being changed.
+    Busy(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(why) => f.write_str(why),
+            Self::NoSuchTable(name) => write!(f, "there is no table '{name}'"),
+            Self::Exists(name) => write!(f, "there is a table '{name}' already"),
+            Self::TooFewNodes { alive, wanted } => {
+                write!(f, "{wanted} replicas need as many nodes; {alive} are alive")
+            }
+            Self::Busy(name) => write!(f, "table '{name}' is being changed; ask again in a moment"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Something a person should know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Finding {
+    /// A node's stream was closed because it went silent.
+    Silent(NodeId),
+    /// A process joined under the identity of a later start.
+    StaleIncarnation {
+        /// Whose.
+        node: NodeId,
+        /// The start that joined.
+        joined: Incarnation,
+        /// The start known.
+        known: Incarnation,
+    },
+    /// A replica knows a ballot that was never stored here: the metadata store has lost its last writes.
+    StoreBehind {
+        /// Of what.
+        partition: PartitionId,
+        /// Who says so.
+        node: NodeId,
+        /// Its ballot.
+        known: Ballot,
+        /// The stored one.
+        stored: Ballot,
+    },
+    /// A node has replicas of a table number never given out here: the metadata store is not this cluster's, or lost its writes.
+    UnknownTable {
+        /// Of what.
+        partition: PartitionId,
+        /// Who has it.
+        node: NodeId,
+    },
+    /// A proposal that no correct replica makes was refused.
+    OddProposal {
+        /// Of what.
+        partition: PartitionId,
+        /// Whose.
+        node: NodeId,
+        /// What is odd.
+        why: &'static str,
+    },
+    /// Each member lost unsynced writes in a power failure; the one with the most goes on alone at a new recovery epoch (rule C6).
+    Recovered {
+        /// Of what.
+        partition: PartitionId,
+        /// Whose copy goes on.
+        node: NodeId,
+        /// The new epoch.
+        epoch: u64,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent(node) => write!(f, "node {node} has sent nothing for too long"),
+            Self::StaleIncarnation {
+                node,
+                joined,
+                known,
+            } => write!(
+                f,
+                "node {node} joined as its start number {}, but start number {} is known: is its data directory used twice?",
+                joined.0, known.0
+            ),
+            Self::StoreBehind {
+                partition,
+                node,
+                known,
+                stored,
+            } => write!(
+                f,
+                "node {node} knows ballot {known} of partition {partition}, the metadata store has {stored}: the store has lost writes"
+            ),
+            Self::UnknownTable { partition, node } => write!(
+                f,
+                "node {node} has a replica of partition {partition}, of a table never created here; it is left alone"
+            ),
+            Self::OddProposal {
+                partition,
+                node,
+                why,
+            } => {
+                write!(
+                    f,
+                    "refused a proposal of node {node} for partition {partition}: {why}"
+                )
+            }
+            Self::Recovered {
+                partition,
+                node,
+                epoch,
+            } => write!(
+                f,
+                "every member of partition {partition} lost its last writes in a power failure; node {node} has the most and goes on as epoch {epoch}"
+            ),
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The state and the one entrance. What each event does stands in the file of its subject; nothing is decided here.
+
+use crate::birth::Birth;
+use crate::guardian::Learn;
+use crate::nodes::Node;
+use crate::outbox::Outbox;
+use crate::{
+    Action, Document, Entry, Event, Key, PAGE_PARTITIONS, Request, Settings, Table, ToNode, Token,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+use types::{Ballot, Configuration, Decree, Instant, NodeId, PartitionId, TableId, Timestamp};
+
+/// How often silence, repeated requests and delays are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The cluster as the meta leader knows it.
+#[derive(Debug)]
+pub struct Cluster {
+    pub(crate) settings: Settings,
+    pub(crate) epoch: u64,
+    /// Numbers below were given out.
+    pub(crate) next_table: TableId,
+    pub(crate) tables: BTreeMap<TableId, TableState>,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    /// What the stored configurations give each node to hold.
+    pub(crate) shares: BTreeMap<NodeId, Share>,
+    pub(crate) outbox: Outbox,
+    /// Partitions of tables in service that await their first configuration.
+    pub(crate) unborn: BTreeSet<PartitionId>,
+    /// Partitions with fewer members than wanted, and since when.
+    pub(crate) short: BTreeMap<PartitionId, Instant>,
+    /// Where the next look through `short` begins.
+    pub(crate) short_cursor: PartitionId,
+    /// Learns asked for.
+    pub(crate) learns: BTreeMap<PartitionId, Learn>,
+    pub(crate) started: Instant,
+    pub(crate) last_tick: Instant,
+}
+
+/// A table: what it should be, and its partitions.
+#[derive(Debug)]
+pub(crate) struct TableState {
+    /// As stored; of a table not yet created, as it will be.
+    pub(crate) properties: Table,
+    /// Whether the table's document is stored. Until then nobody sees the table.
+    pub(crate) created: bool,
+    /// A change that waits for the store. A second one is refused meanwhile.
+    pub(crate) change: Option<Change>,
+    /// Who waits for all first configurations.
+    pub(crate) creator: Option<Token>,
+    /// How many first configurations are missing.
+    pub(crate) unborn: u32,
+    pub(crate) partitions: Vec<Partition>,
+}
+
+/// What a table becomes when the store has it.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Dropped or recalled.
+    Properties(Table, Token),
+    /// Its retention has ended.
+    Removal,
+}
+
+/// One partition: truth, what is on its way to be truth, and what nodes report.
+#[derive(Debug, Default)]
+pub(crate) struct Partition {
+    pub(crate) stored: Option<Configuration>,
+    pub(crate) pending: Option<Pending>,
+    /// Nodes that proposed while something was pending: they are told what was stored.
+    pub(crate) waiting: Vec<NodeId>,
+    /// Nodes with streams that have a replica of it.
+    pub(crate) holders: Vec<Holder>,
+    pub(crate) birth: Option<Birth>,
+}
+
+/// A configuration that is not stored yet. There is one at most: the first proposal of a ballot wins.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) configuration: Configuration,
+    /// Whether the batch in flight carries it.
+    pub(crate) sent: bool,
+}
+
+/// A replica as its node reported it last.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    pub(crate) node: NodeId,
+    pub(crate) ballot: Ballot,
+    pub(crate) epoch: u64,
+    pub(crate) prepared: Decree,
+    pub(crate) last_ballot: Ballot,
+    pub(crate) quarantined: bool,
+    pub(crate) learning: bool,
+}
+
+/// What a node has by the stored configurations.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    pub(crate) partitions: BTreeSet<PartitionId>,
+    pub(crate) primaries: usize,
+}
+
+/// The store's documents do not make a cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RestoreError(String);
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the metadata store contradicts itself: {}", self.0)
+    }
+}
+
+impl std::error::Error for RestoreError {}
+
+impl Cluster {
+    /// A cluster from what the store holds; from nothing, an empty one. `epoch` is the term of this leader.
+    pub fn restore(
+        settings: Settings,
+        epoch: u64,
+        entries: Vec<Entry>,
+        now: Instant,
+    ) -> Result<Self, RestoreError> {
+        let mut cluster = Self {
+            settings,
+            epoch,
+            next_table: TableId(1),
+            tables: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            outbox: Outbox::default(),
+            unborn: BTreeSet::new(),
+            short: BTreeMap::new(),
+            short_cursor: PartitionId::default(),
+            learns: BTreeMap::new(),
+            started: now,
+            last_tick: now,
+        };
+        let contradiction = |key: Key, what: &str| RestoreError(format!("{key:?} {what}"));
+        let mut pages = Vec::new();
+        let mut rooted = entries.is_empty();
+        for Entry {
+            key,
+            version,
+            document,
+        } in entries
+        {
+            if cluster.outbox.restore(key, version).is_some() {
+                return Err(contradiction(key, "is there twice"));
+            }
+            match (key, document) {
+                (Key::Root, Document::Root { next_table }) => {
+                    cluster.next_table = next_table;
+                    rooted = true;
+                }
+                (
+                    Key::Node(node),
+                    Document::Node {
+                        address,
+                        incarnation,
+                    },
+                ) if address.node == node => {
+                    cluster
+                        .nodes
+                        .insert(node, Node::known(address, incarnation));
+                }
+                (Key::Table(id), Document::Table(table)) if table.id == id => {
+                    let partitions = (0..table.partitions)
+                        .map(|_| Partition::default())
+                        .collect();
+                    cluster.tables.insert(
+                        id,
+                        TableState {
+                            created: true,
+                            change: None,
+                            creator: None,
+                            unborn: table.partitions,
+                            partitions,
+                            properties: table,
+                        },
+                    );
+                }
+                (Key::Page { table, page }, Document::Page(configurations)) => {
+                    pages.push((table, page, configurations));
+                }
+                _ => return Err(contradiction(key, "holds something else")),
+            }
+        }
+        if !rooted {
+            return Err(contradiction(Key::Root, "is missing"));
+        }
+        if let Some(&last) = cluster.tables.keys().next_back()
+            && last >= cluster.next_table
+        {
+            return Err(contradiction(
+                Key::Table(last),
+                "has a number that was never given out",
+            ));
+        }
+        for (table, page, configurations) in pages {
+            let key = Key::Page { table, page };
+            let Some(state) = cluster.tables.get_mut(&table) else {
+                // The table's retention ended and its last pages were still to be removed.
+                cluster.outbox.touch(key);
+                continue;
+            };
+            for (index, configuration) in
+                (u64::from(page) * u64::from(PAGE_PARTITIONS)..).zip(configurations)
+            {
+                let Some(configuration) = configuration else {
+                    continue;
+                };
+                let Some(partition) = state.partitions.get_mut(index as usize) else {
+                    return Err(contradiction(key, "goes beyond its table"));
+                };
+                let id = PartitionId {
+                    table,
+                    index: index as u32,
+                };
+                share(&mut cluster.shares, id, &configuration);
+                partition.stored = Some(configuration);
+                state.unborn -= 1;
+            }
+        }
+        let live: Vec<TableId> = cluster.live().map(|table| table.properties.id).collect();
+        for table in live {
+            cluster.take_into_service(now, table);
+        }
+        if cluster.outbox.is_new(Key::Root) {
+            cluster.outbox.touch(Key::Root);
+        }
+        Ok(cluster)
+    }
+
+    /// Takes in one event at `now` and appends to `actions` what must be done, in order.
+    pub fn step(&mut self, now: Instant, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::NodeJoined {
+                address,
+                incarnation,
+            } => self.join(now, address, incarnation, actions),
+            Event::NodeLost { node } => self.lose(now, node, actions),
+            Event::Reported {
+                node,
+                replicas,
+                complete,
+            } => self.report(now, node, replicas, complete, actions),
+            Event::Beat { node, disk_bytes } => self.beat(now, node, disk_bytes),
+            Event::Proposed { node, proposals } => self.propose(now, node, proposals, actions),
+            Event::Opened { node, partition } => self.opened(now, node, partition, actions),
+            Event::Deleted { node, partition } => self.deleted(now, node, partition, actions),
+            Event::Stored { batch } => self.stored(now, batch, actions),
+            Event::Asked { token, request } => match request {
+                Request::CreateTable(specification) => {
+                    self.create_table(token, specification, actions);
+                }
+                Request::DropTable { name, wall } => self.drop_table(token, &name, wall, actions),
+                Request::RecallTable { name } => self.recall_table(token, &name, actions),
+            },
+            Event::Tick { wall } => self.tick(now, wall, actions),
+        }
+        self.flush(actions);
+    }
+
+    /// When [`Event::Tick`] is wanted next; `None` while nothing can need it.
+    pub fn deadline(&self) -> Option<Instant> {
+        let busy = self.nodes.values().any(|node| node.session.is_some())
+            || !self.unborn.is_empty()
+            || self
+                .tables
+                .values()
+                .any(|table| table.properties.dropped_at.is_some());
+        busy.then(|| self.last_tick + TICK)
+    }
+
+    fn tick(&mut self, now: Instant, wall: Timestamp, actions: &mut Vec<Action>) {
+        self.last_tick = now;
+        self.disconnect_silent(now, actions);
+        self.expire_tables(wall);
+        self.plan_births(now, actions);
+        self.repeat_errands(now, actions);
+        self.repair_some(now, actions);
+    }
+
+    /// Tables in service.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &TableState> {
+        self.tables.values().filter(|table| table.is_live())
+    }
+
+    pub(crate) fn partition(&self, id: PartitionId) -> Option<&Partition> {
+        self.tables
+            .get(&id.table)?
+            .partitions
+            .get(id.index as usize)
+    }
+
+    pub(crate) fn partition_mut(&mut self, id: PartitionId) -> Option<&mut Partition> {
+        self.tables
+            .get_mut(&id.table)?
+            .partitions
+            .get_mut(id.index as usize)
+    }
+
+    /// Sends to a node if it has a stream.
+    pub(crate) fn tell(&self, node: NodeId, message: ToNode, actions: &mut Vec<Action>) {
+        if self.is_alive(node) {
+            actions.push(Action::ToNode { node, message });
+        }
+    }
+
+    /// Sends to all nodes with streams.
+    pub(crate) fn tell_all(&self, message: &ToNode, actions: &mut Vec<Action>) {
+        actions.extend(self.alive().map(|node| Action::ToNode {
+            node,
+            message: message.clone(),
+        }));
+    }
+}
+
+impl TableState {
+    pub(crate) fn is_live(&self) -> bool {
+        self.created && self.properties.dropped_at.is_none()
+    }
+}
+
+impl Partition {
+    pub(crate) fn holder(&self, node: NodeId) -> Option<&Holder> {
+        self.holders.iter().find(|holder| holder.node == node)
+    }
+}
+
+/// Counts a configuration's members in.
+pub(crate) fn share(
+    shares: &mut BTreeMap<NodeId, Share>,
+    id: PartitionId,
+    configuration: &Configuration,
+) {
+    for member in configuration.members() {
+        shares.entry(member.node).or_default().partitions.insert(id);
+    }
+    shares
+        .entry(configuration.primary.node)
+        .or_default()
+        .primaries += 1;
+}
+
+/// Counts a configuration's members out.
+pub(crate) fn unshare(
+    shares: &mut BTreeMap<NodeId, Share>,
+    id: PartitionId,
+    configuration: &Configuration,
+) {
+    for member in configuration.members() {
+        if let Some(share) = shares.get_mut(&member.node) {
+            share.partitions.remove(&id);
+            share.primaries -= usize::from(member.node == configuration.primary.node);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The guardian: looks after partitions that are not as they should be, each with its cure.
+//!
+//! | what is wrong | the cure |
+//! |---|---|
+//! | too few members, a node with a copy is alive | its primary is asked to let it learn, at once |
+//! | too few members for `repair_delay` | the same with another node |
+//! | a replica that enough members do without | it is deleted, under the stored ballot |
+//! | every member lost unsynced writes in a power failure (rule C6) | the one with the most goes on alone, at the next epoch, and it is reported |
+//!
+//! Not here: a dead primary (its secondaries propose a takeover) and a member that fell behind or is quarantined while others are
+//! not (its primary proposes its removal); and partitions whose members are all gone: nothing is decided about them silently.
+
+use crate::cluster::{Holder, Partition, Pending};
+use crate::errands::Errand;
+use crate::{Action, Cluster, Finding, ToNode};
+use std::cmp::Reverse;
+use types::{Configuration, Instant, NodeId, PartitionId, TableId};
+
+/// Short partitions looked at in one go at most; the others have their turn a tick later.
+const GLANCES: usize = 4096;
+
+/// A learn that was asked for so often without showing up goes to another node, if there is one.
+const PATIENCE: usize = 20;
+
+/// A learn that was asked for and is not yet seen done.
+#[derive(Clone, Debug)]
+pub(crate) struct Learn {
+    node: NodeId,
+    primary: NodeId,
+    asked: Instant,
+    asks: usize,
+}
+
+impl Cluster {
+    /// Looks at one partition and does what can be done for it now. May be called at any time.
+    pub(crate) fn look_after(&mut self, now: Instant, id: PartitionId, actions: &mut Vec<Action>) {
+        let Some(table) = self.tables.get(&id.table).filter(|table| table.is_live()) else {
+            return;
+        };
+        let Some(partition) = table.partitions.get(id.index as usize) else {
+            return;
+        };
+        let (Some(stored), None) = (&partition.stored, &partition.pending) else {
+            return;
+        };
+        if let Some((recovered, finding)) = recovery(id, partition, stored) {
+            actions.push(Action::Report(finding));
+            self.recover(id, recovered);
+        } else if stored.len() < table.properties.replicas as usize {
+            let since = *self.short.entry(id).or_insert(now);
+            self.ask_for_learner(now, id, since, actions);
+        } else {
+            let superfluous: Vec<NodeId> = partition
+                .holders
+                .iter()
+                .map(|holder| holder.node)
+                .filter(|&node| !stored.contains(node))
+                .collect();
+            self.short.remove(&id);
+            self.forget_learn(id);
+            for node in superfluous {
+                self.errand(node, Errand::Delete(id));
+                self.run_errands(now, node, actions);
+            }
+        }
+    }
+
+    /// Looks after the short partitions, a bounded number each time, in turn.
+    pub(crate) fn repair_some(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let after = self.short.range(self.short_cursor..);
+        let before = self.short.range(..self.short_cursor);
+        let turn: Vec<PartitionId> = after
+            .chain(before)
+            .map(|(&id, _)| id)
+            .take(GLANCES)
+            .collect();
+        let Some(&last) = turn.last() else { return };
+        self.short_cursor = PartitionId {
+            index: last.index + 1,
+            ..last
+        };
+        for id in turn {
+            self.look_after(now, id, actions);
+        }
+    }
+
+    /// Asks the primary to bring in a node, unless it was asked a moment ago.
+    fn ask_for_learner(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        since: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(stored) = self
+            .partition(id)
+            .and_then(|partition| partition.stored.as_ref())
+        else {
+            return;
+        };
+        let (primary, ballot) = (stored.primary.node, stored.ballot);
+        if !self.is_alive(primary) {
+            return;
+        }
+        let earlier = self
+            .learns
+            .get(&id)
+            .filter(|learn| learn.primary == primary)
+            .cloned();
+        if let Some(learn) = &earlier
+            && now.since(learn.asked) < self.settings.ask_again
+        {
+            return;
+        }
+        self.forget_learn(id);
+        let Some(node) = self.learner(now, id, since, earlier.as_ref()) else {
+            return;
+        };
+        let asks = earlier.map_or(0, |learn| learn.asks) + 1;
+        let learn = Learn {
+            node,
+            primary,
+            asked: now,
+            asks,
+        };
+        self.learns.insert(id, learn);
+        if let Some(session) = self.session_mut(node) {
+            session.learns += 1;
+        }
+        let message = ToNode::AddLearner {
+            partition: id,
+            ballot,
+            node,
+        };
+        self.tell(primary, message, actions);
+    }
+
+    /// Who should learn: whoever was asked for before, for a while or as long as it is seen learning; then nodes that hold a copy, the
+    /// most recent first; after the repair delay also the others, the emptiest first.
+    fn learner(
+        &self,
+        now: Instant,
+        id: PartitionId,
+        since: Instant,
+        earlier: Option<&Learn>,
+    ) -> Option<NodeId> {
+        let table = self.tables.get(&id.table)?;
+        let partition = table.partitions.get(id.index as usize)?;
+        let stored = partition.stored.as_ref()?;
+        let fit = |node: NodeId| {
+            !stored.contains(node)
+                && self
+                    .session(node)
+                    .is_some_and(|session| session.learns < self.settings.learns_per_node)
+        };
+        if let Some(earlier) = earlier.filter(|earlier| fit(earlier.node)) {
+            let learning = partition
+                .holder(earlier.node)
+                .is_some_and(|holder| holder.learning);
+            if learning || !earlier.asks.is_multiple_of(PATIENCE) {
+                return Some(earlier.node);
+            }
+        }
+        let mut holders: Vec<&Holder> = partition
+            .holders
+            .iter()
+            .filter(|holder| fit(holder.node))
+            .collect();
+        holders.sort_unstable_by_key(|holder| {
+            (
+                Reverse((holder.epoch, holder.ballot, holder.prepared)),
+                holder.node,
+            )
+        });
+        let mut willing: Vec<NodeId> = holders.iter().map(|holder| holder.node).collect();
+        if now.since(since) >= self.settings.repair_delay {
+            let mut others: Vec<NodeId> = self
+                .alive()
+                .filter(|&node| fit(node) && !willing.contains(&node))
+                .filter(|&node| self.session(node).is_some_and(|session| session.reported))
+                .collect();
+            others.sort_unstable_by_key(|&node| self.burden(node, id.table));
+            willing.append(&mut others);
+        }
+        let turn = earlier.map_or(0, |earlier| earlier.asks / PATIENCE);
+        willing.get(turn.checked_rem(willing.len())?).copied()
+    }
+
+    /// What a node has to bear: of the table, altogether, and soon.
+    fn burden(&self, node: NodeId, table: TableId) -> (usize, usize, NodeId) {
+        let learns = self.session(node).map_or(0, |session| session.learns);
+        let (of_table, all) = self.shares.get(&node).map_or((0, 0), |share| {
+            let first = PartitionId { table, index: 0 };
+            let last = PartitionId {
+                table,
+                index: u32::MAX,
+            };
+            (
+                share.partitions.range(first..=last).count(),
+                share.partitions.len(),
+            )
+        });
+        (of_table + learns, all + learns, node)
+    }
+
+    /// The change to a configuration may have ended its learn: the learner is a member, or another primary must be asked.
+    pub(crate) fn end_learn(&mut self, id: PartitionId, stored: &Configuration) -> bool {
+        let ended = self.learns.get(&id).is_some_and(|learn| {
+            stored.contains(learn.node) || stored.primary.node != learn.primary
+        });
+        if ended {
+            self.forget_learn(id);
+        }
+        ended
+    }
+
+    fn forget_learn(&mut self, id: PartitionId) {
+        if let Some(learn) = self.learns.remove(&id)
+            && let Some(session) = self.session_mut(learn.node)
+        {
+            session.learns -= 1;
+        }
+    }
+
+    /// The node's stream ended: its learns may be asked for again, of it or another. (Its session has taken the count along.)
+    pub(crate) fn forget_learns_towards(&mut self, node: NodeId) {
+        self.learns.retain(|_, learn| learn.node != node);
+    }
+
+    pub(crate) fn forget_learns_of(&mut self, table: TableId) {
+        let ids: Vec<PartitionId> = self
+            .learns
+            .keys()
+            .copied()
+            .filter(|id| id.table == table)
+            .collect();
+        for id in ids {
+            self.forget_learn(id);
+        }
+    }
+
+    fn recover(&mut self, id: PartitionId, configuration: Configuration) {
+        if let Some(partition) = self.partition_mut(id) {
+            partition.pending = Some(Pending {
+                configuration,
+                sent: false,
+            });
+            self.touch_page(id);
+        }
+    }
+}
+
+/// Rule C6: if each member of the stored configuration says that it lost unsynced writes, the one whose last surviving record has the
+/// highest ballot, and then the most prepared, goes on alone. The raised epoch makes all other copies worthless.
+fn recovery(
+    id: PartitionId,
+    partition: &Partition,
+    stored: &Configuration,
+) -> Option<(Configuration, Finding)> {
+    let survivor = |node: NodeId| {
+        partition
+            .holder(node)
+            .filter(|holder| holder.quarantined && holder.epoch == stored.epoch)
+    };
+    if !stored
+        .members()
+        .all(|member| survivor(member.node).is_some())
+    {
+        return None;
+    }
+    let best = stored.members().copied().max_by_key(|member| {
+        survivor(member.node)
+            .map(|holder| (holder.last_ballot, holder.prepared, Reverse(member.node)))
+    })?;
+    let epoch = stored.epoch + 1;
+    let recovered = Configuration {
+        ballot: stored.ballot.next(),
+        epoch,
+        primary: best,
+        secondaries: vec![],
+    };
+    let finding = Finding::Recovered {
+        partition: id,
+        node: best.node,
+        epoch,
+    };
+    Some((recovered, finding))
+}
