@@ -15,7 +15,7 @@ use std::ops::RangeBounds;
 pub struct Hash {
     table: Table,
     partition: u32,
-    hash_key: Bytes,
+    key: Bytes,
 }
 
 fn copied(sort_keys: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Bytes> {
@@ -31,13 +31,13 @@ impl Hash {
         Self {
             table,
             partition,
-            hash_key,
+            key: hash_key,
         }
     }
 
     /// The hash key.
     pub fn key(&self) -> &Bytes {
-        &self.hash_key
+        &self.key
     }
 
     pub(crate) async fn call(&self, kind: Kind, operation: Operation) -> Outcome {
@@ -88,7 +88,7 @@ impl Hash {
             return Ok(Vec::new());
         }
         let get = HashGet {
-            hash_key: self.hash_key.clone(),
+            hash_key: self.key.clone(),
             sort_keys,
         };
         match self.call(Kind::Read, Operation::HashGet(get)).await? {
@@ -124,7 +124,7 @@ impl Hash {
             return Ok(());
         }
         let set = HashSet {
-            hash_key: self.hash_key.clone(),
+            hash_key: self.key.clone(),
             entries,
             ttl: options.milliseconds(),
         };
@@ -143,11 +143,12 @@ impl Hash {
             return Ok(0);
         }
         let delete = HashDelete {
-            hash_key: self.hash_key.clone(),
+            hash_key: self.key.clone(),
             sort_keys,
         };
         count(
-            self.call(Kind::Write, Operation::HashDelete(delete))
+            &self
+                .call(Kind::Write, Operation::HashDelete(delete))
                 .await?,
         )
     }
@@ -156,7 +157,7 @@ impl Hash {
     pub async fn increment(&self, sort_key: impl AsRef<[u8]>, by: i64) -> Result<i64, Error> {
         let sort_key = Bytes::copy_from_slice(sort_key.as_ref());
         let increment = HashIncrement {
-            hash_key: self.hash_key.clone(),
+            hash_key: self.key.clone(),
             sort_key,
             by,
         };

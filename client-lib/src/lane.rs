@@ -491,14 +491,14 @@ impl Lane {
     /// Pushes all that waits; false if the stream has ended.
     fn send(self: &Arc<Self>, state: &mut State, stream: &Stream) -> bool {
         let mut pusher = stream.pusher();
-        while let Some(op) = state.waiting.pop_front() {
-            if let Err(op) = pusher.push(self, state.term, state.epoch, op) {
-                state.waiting.push_front(op);
-                return false;
-            }
+        while pusher.is_open() {
+            let Some(op) = state.waiting.pop_front() else {
+                return true;
+            };
+            pusher.push(self, state.term, state.epoch, op);
             state.in_flight += 1;
         }
-        true
+        false
     }
 
     /// Finds the stream to whoever should be primary.

@@ -71,7 +71,7 @@ impl Meta {
                             "{}: {}",
                             server.address,
                             reason(&Status::from_error(Box::new(error)))
-                        )
+                        );
                     }
                     Err(_) => last = format!("{}: no answer", server.address),
                 }

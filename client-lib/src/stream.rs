@@ -151,7 +151,6 @@ impl Stream {
         if state.look_at.is_none_or(|at| now < at) {
             return;
         }
-        let taken = state.taken;
         let mut look_at = None;
         let mut overdue = false;
         for (_, request) in &mut state.in_flight {
@@ -159,11 +158,10 @@ impl Stream {
             if op.deadline <= now
                 && let Some(completion) = op.completion.take()
             {
+                // also one that only waits in the batch: it can still be sent
                 let error = match op.kind {
-                    Kind::Write if request.serial <= taken => {
-                        Error::OutcomeUnknown("no answer before the deadline".into())
-                    }
-                    Kind::Write | Kind::Read => Error::Timeout("no answer".into()),
+                    Kind::Write => Error::OutcomeUnknown("no answer before the deadline".into()),
+                    Kind::Read => Error::Timeout("no answer".into()),
                 };
                 out.settle(completion, op.cost, Err(error));
             }
@@ -211,24 +209,20 @@ pub(crate) struct Pusher<'a> {
 }
 
 impl Pusher<'_> {
-    /// Puts a request behind all others; gives it back if the stream has ended.
-    pub(crate) fn push(
-        &mut self,
-        lane: &Arc<Lane>,
-        term: u32,
-        epoch: u32,
-        op: Op,
-    ) -> Result<(), Op> {
-        let state = &mut *self.state;
-        if !state.open {
-            return Err(op);
-        }
-        let place = state.in_flight.vacant_key();
-        if place >> PLACE_BITS != 0 {
+    /// Whether the stream has not ended and has room for a request.
+    pub(crate) fn is_open(&self) -> bool {
+        let room = self.state.in_flight.vacant_key() >> PLACE_BITS == 0;
+        if !room {
             // four million requests without an answer
             self.end.notify_one();
-            return Err(op);
         }
+        room && self.state.open
+    }
+
+    /// Puts a request behind all others. The stream is open.
+    pub(crate) fn push(&mut self, lane: &Arc<Lane>, term: u32, epoch: u32, op: Op) {
+        let state = &mut *self.state;
+        let place = state.in_flight.vacant_key();
         state.serial += 1;
         let serial = state.serial;
         let address = Address {
@@ -251,7 +245,6 @@ impl Pusher<'_> {
             serial,
             op,
         });
-        Ok(())
     }
 }
 

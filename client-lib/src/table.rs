@@ -120,7 +120,8 @@ impl Table {
         let key = Bytes::copy_from_slice(key.as_ref());
         let partition = self.partition_of(&key);
         count(
-            self.call_on(partition, Kind::Write, Operation::Delete(Delete { key }))
+            &self
+                .call_on(partition, Kind::Write, Operation::Delete(Delete { key }))
                 .await?,
         )
         .map(|deleted| deleted > 0)
@@ -289,9 +290,9 @@ pub(crate) fn found(value: Value) -> Option<Bytes> {
     value.found.then_some(value.value)
 }
 
-pub(crate) fn count(result: response::Result) -> Result<u64, Error> {
+pub(crate) fn count(result: &response::Result) -> Result<u64, Error> {
     match result {
-        response::Result::Count(count) => Ok(count),
+        response::Result::Count(count) => Ok(*count),
         _ => Err(unexpected(Kind::Write)),
     }
 }

@@ -113,7 +113,7 @@ impl Watch {
                     "a route for a partition that the table does not have"
                 ),
                 (_, Err(error)) => {
-                    tracing::warn!(table = self.home.name, partition.index, %error, "a route that cannot be read")
+                    tracing::warn!(table = self.home.name, partition.index, %error, "a route that cannot be read");
                 }
             }
         }
