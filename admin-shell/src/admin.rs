@@ -13,8 +13,9 @@ use types::Durability;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A table of many thousands of partitions takes seconds to create.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-const SECRET_KEY: &str = "admin-secret";
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// The metadata key that carries the cluster's admin secret.
+pub(crate) const SECRET_KEY: &str = "admin-secret";
 /// A table's routes are some hundred bytes a partition.
 const LARGEST_ANSWER: usize = 16 << 20;
 
@@ -99,6 +100,10 @@ impl Admin {
             secret,
             current: None,
         })
+    }
+
+    pub(crate) fn secret(&self) -> Option<&MetadataValue<Ascii>> {
+        self.secret.as_ref()
     }
 
     /// Creates a table and waits until every partition has its first configuration.

@@ -1,6 +1,6 @@
 //! How answers look: for people a grid or a line, for scripts one JSON value.
 
-use comfy_table::{Table, presets};
+use comfy_table::{LineStyle, Table, TableStyle, presets};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -29,10 +29,12 @@ impl Answer {
     }
 }
 
+const LOOK: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('-'));
+
 /// An empty grid with a line under its head.
 pub(crate) fn grid(head: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING.with_header()).set_header(head.iter().copied());
+    table.load_style(LOOK).set_header(head.iter().copied());
     table
 }
 
@@ -48,7 +50,8 @@ pub(crate) fn readable(bytes: &[u8]) -> String {
             }
         }
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            text.push_str("\\x");
+            text.push_str(&hex(&[*byte]));
         }
     }
     text
@@ -58,11 +61,18 @@ pub(crate) fn readable(bytes: &[u8]) -> String {
 pub(crate) fn bytes(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::from(text),
-        Err(_) => {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            json!({ "hex": hex })
-        }
+        Err(_) => json!({ "hex": hex(bytes) }),
     }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // A String takes everything.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// A node's id as it is written everywhere.

@@ -151,8 +151,8 @@ pub(crate) enum Command {
         #[arg(long)]
         reverse: bool,
     },
-    /// Any Redis command whose keys are in one slot: command incrby counter 5
-    Command {
+    /// Any Redis command whose keys are in one slot: redis incrby counter 5
+    Redis {
         /// The command and its arguments.
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,

@@ -111,13 +111,12 @@ fn split(line: &str) -> Result<Vec<String>, String> {
             (_, '\\') => word
                 .get_or_insert_default()
                 .push(characters.next().ok_or("nothing follows the last backslash\n")?),
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '\'' | '"') => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (None, c) => word.get_or_insert_default().push(c),
+            (Some(_) | None, c) => word.get_or_insert_default().push(c),
         }
     }
     if let Some(open) = quote {
@@ -242,8 +241,8 @@ mod tests {
             Ok(LineCommand::Command(Command::Table(TableCommand::Create { partitions: 4, .. })))
         ));
         assert!(matches!(
-            understand("command incrby counter -5"),
-            Ok(LineCommand::Command(Command::Command { words })) if words == ["incrby", "counter", "-5"]
+            understand("redis incrby counter -5"),
+            Ok(LineCommand::Command(Command::Redis { words })) if words == ["incrby", "counter", "-5"]
         ));
         assert!(matches!(understand("quit"), Ok(LineCommand::Exit)));
         assert!(understand("help").unwrap_err().contains("For example"));

@@ -55,7 +55,7 @@ pub(super) async fn run(table: &Table, command: &Command) -> Result<Answer, Fail
             }
             scan(&table.hash(hash_key), from.as_deref(), to.as_deref(), options).await
         }
-        Command::Command { words } => {
+        Command::Redis { words } => {
             let reply = table.command(words).await?;
             let reply = resp3::parse(&reply).map_err(|error| Failure::Other(error.to_string()))?;
             match reply {

@@ -1,9 +1,10 @@
 //! What each command does: asks, and makes an [`Answer`] of what it hears.
 //!
 //! [`tables`] and [`nodes`] ask the meta servers, [`data`] asks the replica servers through the client library,
-//! [`partitions`] asks both.
+//! [`partitions`] and [`digests`] ask both.
 
 mod data;
+mod digests;
 mod nodes;
 mod partitions;
 mod tables;
@@ -73,13 +74,11 @@ impl Session {
     }
 
     async fn table(&mut self) -> Result<Table, Failure> {
-        let client = match &self.client {
-            Some(client) => client.clone(),
-            None => {
-                let options = ClientOptions::new(self.connection.meta.clone());
-                let client = Client::connect(options).await?;
-                self.client.insert(client).clone()
-            }
+        let client = if let Some(client) = &self.client {
+            client
+        } else {
+            let options = ClientOptions::new(self.connection.meta.clone());
+            self.client.insert(Client::connect(options).await?)
         };
         let name = &self.connection.table;
         let table = match &self.connection.password {

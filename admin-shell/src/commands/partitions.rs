@@ -1,7 +1,7 @@
 //! Where a table's copies are, and whether they are equal.
 
 use super::Failure;
-use super::digests::{Copy, ask_all};
+use super::digests::{Digests, Heard, ask_all};
 use crate::admin::Admin;
 use crate::answer::{Answer, grid, node_id};
 use proto::common::{Configuration, NodeAddress};
@@ -15,12 +15,12 @@ pub(super) async fn list(
     with_digests: bool,
 ) -> Result<Answer, Failure> {
     let routes = admin.show_table(table).await?;
-    let copies = if with_digests {
-        ask_all(&routes, admin.secret()).await
+    if with_digests {
+        let heard = ask_all(&routes, admin.secret()).await;
+        Ok(compared(&routes, &heard))
     } else {
-        Vec::new()
-    };
-    Ok(answer(&routes, &copies))
+        Ok(placed(&routes))
+    }
 }
 
 /// Slot, partition and servers of `key`.
@@ -32,107 +32,150 @@ pub(super) async fn route(admin: &mut Admin, table: &str, key: &str) -> Result<A
         return Err(Failure::Other(format!("table {table} has no partitions")));
     }
     let index = slot.partition(count);
-    let configuration = configuration(&routes, index);
     let nodes = Nodes(&routes.nodes);
-    let json = json!({
-        "key": key,
-        "slot": slot.0,
-        "partition": index,
-        "ballot": configuration.map(|c| c.ballot),
-        "primary": configuration.map(|c| nodes.describe(primary(c))),
-        "secondaries": configuration.map(|c| secondaries(c).map(|n| nodes.describe(n)).collect::<Vec<_>>()),
-    });
-    let servers = match configuration {
+    let mut json = json!({ "key": key, "slot": slot.0 });
+    extend(&mut json, describe(&routes, index));
+    let servers = match configuration(&routes, index) {
         None => "has no configuration yet".to_owned(),
         Some(configuration) => {
-            let address = nodes.find(primary(configuration)).cloned().unwrap_or_default();
-            let others: Vec<String> = secondaries(configuration).map(|n| nodes.name(n)).collect();
+            let primary = primary(configuration);
+            let address = nodes.find(primary).cloned().unwrap_or_default();
             format!(
                 "primary {} (grpc {}, redis {}), secondaries {}",
-                nodes.name(primary(configuration)),
+                nodes.name(primary),
                 address.grpc,
                 address.redis,
-                if others.is_empty() { "none".to_owned() } else { others.join(", ") },
+                nodes.names(secondaries(configuration)),
             )
         }
     };
     Ok(Answer::new(json, format!("slot {slot}, partition {index}: {servers}")))
 }
 
-/// A line per partition; with `copies`, a line per copy.
-pub(super) fn answer(routes: &TableRoutes, copies: &[Copy]) -> Answer {
-    let table = routes.table.clone().unwrap_or_default();
+/// A line per partition.
+pub(super) fn placed(routes: &TableRoutes) -> Answer {
     let nodes = Nodes(&routes.nodes);
-    let mut lines = if copies.is_empty() {
-        grid(&["partition", "slots", "ballot", "primary", "secondaries"])
-    } else {
-        grid(&["partition", "slots", "ballot", "copy", "role", "committed", "digest"])
-    };
-    let mut values = Vec::with_capacity(table.partitions as usize);
-    for index in 0..table.partitions {
-        let range = SlotRange::of_partition(index, table.partitions);
-        let slots = format!("{}-{}", range.first, range.last);
-        let configuration = configuration(routes, index);
-        let of_this = || copies.iter().filter(move |copy| copy.partition == index);
-        let ballot = configuration.map_or_else(|| "none yet".to_owned(), |c| c.ballot.to_string());
-        if copies.is_empty() {
-            let others: Vec<String> = configuration
-                .into_iter()
-                .flat_map(secondaries)
-                .map(|node| nodes.name(node))
-                .collect();
-            let first = configuration.map(|c| nodes.name(primary(c))).unwrap_or_default();
-            lines.add_row([index.to_string(), slots, ballot, first, others.join(", ")]);
-        } else {
-            for copy in of_this() {
-                let role = if configuration.map(primary) == Some(copy.node) { "primary" } else { "secondary" };
-                let (committed, digest) = copy.columns();
-                lines.add_row([
-                    index.to_string(),
-                    slots.clone(),
-                    ballot.clone(),
-                    nodes.name(copy.node),
-                    role.to_owned(),
-                    committed,
-                    digest,
-                ]);
-            }
-        }
-        let mut value = json!({
-            "index": index,
-            "slots": [range.first.0, range.last.0],
-            "ballot": configuration.map(|c| c.ballot),
-            "primary": configuration.map(|c| nodes.describe(primary(c))),
-            "secondaries": configuration
-                .map(|c| secondaries(c).map(|n| nodes.describe(n)).collect::<Vec<_>>()),
-        });
-        if !copies.is_empty() {
-            value["copies"] = of_this()
-                .map(|copy| copy.describe(nodes.describe(copy.node)))
-                .collect();
-            value["equal"] = Value::from(Copy::all_equal(of_this()));
-        }
-        values.push(value);
+    let mut lines = grid(&["partition", "slots", "ballot", "primary", "secondaries"]);
+    let mut values = Vec::new();
+    for index in 0..partition_count(routes) {
+        values.push(describe(routes, index));
+        let [ballot, first, others] = match configuration(routes, index) {
+            None => ["none yet".to_owned(), String::new(), String::new()],
+            Some(configuration) => [
+                configuration.ballot.to_string(),
+                nodes.name(primary(configuration)),
+                nodes.names(secondaries(configuration)),
+            ],
+        };
+        lines.add_row([index.to_string(), slots(routes, index), ballot, first, others]);
     }
-    let mut text = lines.to_string();
-    if !copies.is_empty() {
-        text.push_str("\n\n");
-        text.push_str(&verdict(&values));
-    }
-    Answer::new(json!({ "table": table.name, "partitions": values }), text)
+    Answer::new(whole(routes, &values), lines.to_string())
 }
 
-fn verdict(partitions: &[Value]) -> String {
-    let differing: Vec<String> = partitions
-        .iter()
-        .filter(|partition| partition["equal"] != Value::Bool(true))
-        .map(|partition| partition["index"].to_string())
-        .collect();
-    if differing.is_empty() {
-        "All copies that answered are equal.".to_owned()
-    } else {
-        format!("Not shown to be equal: partitions {}.", differing.join(", "))
+/// A line per copy, and a word on all of them.
+fn compared(routes: &TableRoutes, heard: &[Heard]) -> Answer {
+    let nodes = Nodes(&routes.nodes);
+    let mut lines = grid(&["partition", "slots", "ballot", "copy", "role", "committed", "digest"]);
+    let mut values = Vec::new();
+    let mut doubtful = Vec::new();
+    for (index, heard) in (0..).zip(heard) {
+        let mut value = describe(routes, index);
+        let (number, slots) = (index.to_string(), slots(routes, index));
+        let equal = match heard {
+            Ok(digests) => {
+                let ballot = digests.configuration.ballot;
+                for (node, digest) in &digests.copies {
+                    let role = role(digests, *node);
+                    let shown = digest.as_deref().unwrap_or_else(|why| why);
+                    lines.add_row([
+                        number.clone(),
+                        slots.clone(),
+                        ballot.to_string(),
+                        nodes.name(*node),
+                        role.to_owned(),
+                        digests.decree.to_string(),
+                        shown.to_owned(),
+                    ]);
+                }
+                let copies: Vec<Value> = digests
+                    .copies
+                    .iter()
+                    .map(|(node, digest)| {
+                        let mut copy = nodes.describe(*node);
+                        extend(
+                            &mut copy,
+                            json!({
+                                "role": role(digests, *node),
+                                "digest": digest.as_ref().ok(),
+                                "error": digest.as_ref().err(),
+                            }),
+                        );
+                        copy
+                    })
+                    .collect();
+                extend(
+                    &mut value,
+                    json!({ "ballot": ballot, "committed": digests.decree, "copies": copies }),
+                );
+                digests.all_equal()
+            }
+            Err(why) => {
+                let nothing = String::new;
+                lines.add_row([number.clone(), slots, nothing(), nothing(), nothing(), nothing(), why.clone()]);
+                extend(&mut value, json!({ "copies": [], "error": why }));
+                false
+            }
+        };
+        if !equal {
+            doubtful.push(number);
+        }
+        extend(&mut value, json!({ "equal": equal }));
+        values.push(value);
     }
+    let verdict = if doubtful.is_empty() {
+        "All copies are equal.".to_owned()
+    } else {
+        format!("Not shown to be equal: partitions {}.", doubtful.join(", "))
+    };
+    Answer::new(whole(routes, &values), format!("{lines}\n\n{verdict}"))
+}
+
+fn role(digests: &Digests, node: u64) -> &'static str {
+    if primary(&digests.configuration) == node { "primary" } else { "secondary" }
+}
+
+fn whole(routes: &TableRoutes, partitions: &[Value]) -> Value {
+    let table = routes.table.as_ref().map(|table| &table.name);
+    json!({ "table": table, "partitions": partitions })
+}
+
+fn describe(routes: &TableRoutes, index: u32) -> Value {
+    let nodes = Nodes(&routes.nodes);
+    let range = SlotRange::of_partition(index, partition_count(routes));
+    let configuration = configuration(routes, index);
+    let others = |configuration| secondaries(configuration).map(|node| nodes.describe(node)).collect();
+    json!({
+        "partition": index,
+        "slots": [range.first.0, range.last.0],
+        "ballot": configuration.map(|c| c.ballot),
+        "primary": configuration.map(|c| nodes.describe(primary(c))),
+        "secondaries": configuration.map_or(Value::Null, others),
+    })
+}
+
+fn extend(value: &mut Value, by: Value) {
+    if let (Value::Object(fields), Value::Object(more)) = (value, by) {
+        fields.extend(more);
+    }
+}
+
+fn slots(routes: &TableRoutes, index: u32) -> String {
+    let range = SlotRange::of_partition(index, partition_count(routes));
+    format!("{}-{}", range.first, range.last)
+}
+
+fn partition_count(routes: &TableRoutes) -> u32 {
+    routes.table.as_ref().map_or(0, |table| table.partitions)
 }
 
 fn configuration(routes: &TableRoutes, index: u32) -> Option<&Configuration> {
@@ -147,7 +190,7 @@ pub(super) fn primary(configuration: &Configuration) -> u64 {
     configuration.primary.as_ref().map_or(0, |member| member.node)
 }
 
-pub(super) fn secondaries(configuration: &Configuration) -> impl Iterator<Item = u64> + '_ {
+fn secondaries(configuration: &Configuration) -> impl Iterator<Item = u64> + '_ {
     configuration.secondaries.iter().map(|member| member.node)
 }
 
@@ -163,6 +206,11 @@ impl Nodes<'_> {
             Some(address) if !address.name.is_empty() => address.name.clone(),
             _ => node_id(node),
         }
+    }
+
+    fn names(&self, nodes: impl Iterator<Item = u64>) -> String {
+        let names: Vec<String> = nodes.map(|node| self.name(node)).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 
     fn describe(&self, node: u64) -> Value {

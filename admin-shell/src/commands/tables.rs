@@ -41,7 +41,7 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
         TableCommand::Show { name } => {
             let routes = admin.show_table(name).await?;
             let table = routes.table.clone().unwrap_or_default();
-            let mut answer = partitions::answer(&routes, &[]);
+            let mut answer = partitions::placed(&routes);
             if let Value::Object(of_table) = describe(&table)
                 && let Value::Object(shown) = &mut answer.json
             {
