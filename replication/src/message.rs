@@ -1,0 +1,119 @@
+//! What replicas of one partition say to each other. Values only; their bytes are `proto`'s.
+//!
+//! Every message carries what its receiver needs to reject it: the ballot, and from learners and members their learn
+//! signature. None is trusted to arrive once, in order, or at all. Beacons are not here: they are between nodes (`lease`).
+
+use types::{Ballot, Configuration, Decree, Incarnation, LearnSignature, Mutation};
+
+/// A message between two replicas of a partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// Primary to member or learner: `configuration` is stored. Drop what you have above `last` from lower ballots; my prepares
+    /// to you begin at `first` (C2).
+    Truncate {
+        /// The primary's configuration.
+        configuration: Configuration,
+        /// Where the stream of prepares to this receiver begins: all before is committed.
+        first: Decree,
+        /// The primary's last decree when its ballot began.
+        last: Decree,
+    },
+    /// The answer, when it is on disk. It also vouches: this node's leases count for the sender's reads, while the node lives.
+    TruncateAck {
+        /// Of the truncate.
+        ballot: Ballot,
+        /// What the sender's own disk says it is (C5).
+        signature: LearnSignature,
+        /// The life of the node that vouches.
+        incarnation: Incarnation,
+    },
+    /// Primary to member or learner: append this.
+    Prepare {
+        /// The primary's ballot is the mutation's.
+        mutation: Mutation,
+        /// Everything up to here is committed.
+        committed: Decree,
+    },
+    /// Primary to member or learner: everything up to here is committed, and how far are you? Sent when the partition goes quiet.
+    Committed {
+        /// The primary's ballot.
+        ballot: Ballot,
+        /// Up to where.
+        committed: Decree,
+    },
+    /// Everything up to `prepared` is flushed here; under this ballot's stream, all of it that was not yet committed (C3).
+    PrepareAck {
+        /// Of the prepares.
+        ballot: Ballot,
+        /// Up to where.
+        prepared: Decree,
+        /// What the sender knows to be committed.
+        committed: Decree,
+        /// The sender's learn (C4, C5).
+        signature: LearnSignature,
+    },
+    /// The sender knows a higher ballot than the message it answers.
+    Stale {
+        /// What it knows.
+        configuration: Configuration,
+    },
+    /// The sender is no member of the configuration that the message assumes: it must learn (C5, C6).
+    NotMember {
+        /// Of the message it answers.
+        ballot: Ballot,
+    },
+    /// A primary that cannot or will not serve tells its secondaries not to wait for its node's silence (R6).
+    Resign {
+        /// Its ballot.
+        ballot: Ballot,
+    },
+    /// Planned hand-over: propose yourself.
+    TakeOver {
+        /// The primary's ballot.
+        ballot: Ballot,
+        /// Whether the primary stays, as a secondary.
+        then: crate::Afterwards,
+    },
+    /// Primary to a node without a copy: become my learner.
+    LearnOffer {
+        /// The primary's configuration.
+        configuration: Configuration,
+        /// Counts the primary's offers under its ballot: becomes the signature's counter, so that an offer that comes twice is
+        /// known for what it is, also after a restart.
+        attempt: u64,
+    },
+    /// The learner's answer, when its reset record is on disk (L4).
+    LearnRequest {
+        /// Names the learn from now on.
+        signature: LearnSignature,
+        /// Up to where the learner's own copy is good; nothing if it must have a checkpoint.
+        base: Option<Decree>,
+    },
+    /// A piece of the log for a learner: committed mutations, gap-free.
+    LearnLog {
+        /// The primary's ballot.
+        ballot: Ballot,
+        /// Of the learn.
+        signature: LearnSignature,
+        /// In order, as the primary's log has them.
+        mutations: Vec<Mutation>,
+        /// Everything up to here is committed.
+        committed: Decree,
+    },
+    /// Primary to learner: you have everything; put that on disk (C5).
+    LearnComplete {
+        /// The primary's ballot.
+        ballot: Ballot,
+        /// Of the learn.
+        signature: LearnSignature,
+    },
+    /// The learner's answer, when its ready mark is on disk. It also vouches, as `TruncateAck` does.
+    LearnReady {
+        /// The primary's ballot.
+        ballot: Ballot,
+        /// Of the learn.
+        signature: LearnSignature,
+        /// The life of the node that vouches.
+        incarnation: Incarnation,
+    },
+}

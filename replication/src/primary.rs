@@ -1,0 +1,494 @@
+//! The primary's daily work: prepares, acknowledgements, commits, and how a new one becomes able to serve (rules R3, C1, C2, C3).
+//!
+//! Learners' progress is in `teaching`, changes of configuration in `proposing`. Evaluating commands is the shell's.
+
+use crate::appends::{Appends, Written};
+use crate::peer::Peer;
+use crate::prepared::{PreparedList, weight};
+use crate::proposing::Obeyed;
+use crate::replica::{Replica, Role, Vouched};
+use crate::{Action, Flush, Leases, Message, Settings, Settled};
+use bytes::Bytes;
+use std::time::Duration;
+use types::{
+    Ballot, Configuration, Decree, Incarnation, Instant, LearnSignature, Mutation, NodeId,
+    PartitionId, RecordBody, Timestamp,
+};
+
+/// How soon to look again whether an exception has been made, should the shell be slow to make it.
+const EXCEPTION_POLL: Duration = Duration::from_millis(5);
+
+/// What only a primary has.
+#[derive(Debug)]
+pub(crate) struct Primary {
+    pub(crate) ballot: Ballot,
+    /// L2: its configuration is on disk.
+    persisted: bool,
+    /// R3: nobody can read on this node's word under a lower ballot any more.
+    grace_over: bool,
+    grace_check: Instant,
+    /// C2: everyone has cut, and the list of the beginning is committed.
+    reconciled: bool,
+    /// C2: the last decree when the ballot began.
+    last: Decree,
+    /// How far its own log was sent the list under this ballot, and has it.
+    appended: Decree,
+    flushed: Decree,
+    owed: usize,
+    pub(crate) peers: Vec<Peer>,
+    /// When to tell the peers of the last commit.
+    quiet_at: Option<Instant>,
+    /// How many offers to learn were made under this ballot.
+    pub(crate) offers: u64,
+}
+
+impl Primary {
+    /// A new primary.
+    pub(crate) fn begin(configuration: &Configuration, prepared: &PreparedList) -> Self {
+        let committed = prepared.committed();
+        let members = configuration.secondaries.iter();
+        Self {
+            ballot: configuration.ballot,
+            persisted: false,
+            grace_over: false,
+            grace_check: Instant::default(),
+            reconciled: false,
+            last: prepared.prepared(),
+            appended: committed,
+            flushed: committed,
+            owed: 0,
+            peers: members
+                .map(|member| Peer::member(member, committed))
+                .collect(),
+            quiet_at: None,
+            offers: 0,
+        }
+    }
+
+    /// The same primary under the next ballot. C2: what it still had to do passes on to this ballot.
+    pub(crate) fn succeed(
+        self,
+        configuration: &Configuration,
+        prepared: &PreparedList,
+        actions: &mut Vec<Action>,
+    ) -> Self {
+        let mut next = Self {
+            grace_over: self.grace_over,
+            reconciled: self.reconciled,
+            ..Self::begin(configuration, prepared)
+        };
+        for old in self.peers {
+            match next.peers.iter_mut().find(|peer| peer.node == old.node) {
+                Some(peer) => {
+                    old.end_learn(actions);
+                    (peer.life, peer.lost, peer.disowned) = (old.life, old.lost, old.disowned);
+                    peer.committed = old.committed;
+                }
+                None if old.is_learner() => {
+                    let learner =
+                        old.under_next_ballot(next.ballot, prepared.committed(), &mut next.offers);
+                    next.peers.push(learner);
+                }
+                None => {}
+            }
+        }
+        next
+    }
+
+    /// Whether reads and writes may be taken.
+    pub(crate) fn serves(&self) -> bool {
+        self.persisted && self.grace_over && self.reconciled
+    }
+
+    pub(crate) fn peer(&mut self, node: NodeId) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|peer| peer.node == node)
+    }
+
+    pub(crate) fn teaches(&self) -> bool {
+        self.peers.iter().any(Peer::is_learner)
+    }
+
+    pub(crate) fn own_flushed(&mut self, decree: Decree, prepared: &PreparedList) {
+        self.owed = self
+            .owed
+            .saturating_sub(prepared.get(decree).map_or(0, weight));
+        self.flushed = decree;
+    }
+
+    pub(crate) fn deadline(&self, replica: &Replica) -> Option<Instant> {
+        if !self.persisted {
+            return None;
+        }
+        let (committed, settings) = (replica.committed(), &replica.settings);
+        let grace = (!self.grace_over).then_some(self.grace_check);
+        let lag_matters = replica.proposal.is_none() && replica.can_spare_one();
+        let peers = self.peers.iter().flat_map(|peer| {
+            let lag = peer.lags_at(settings).filter(|_| lag_matters);
+            [
+                peer.resend_at(committed, settings),
+                lag,
+                peer.despair_at(settings),
+            ]
+        });
+        peers.chain([grace, self.quiet_at]).flatten().min()
+    }
+
+    /// Sends and appends what has not been, within bounds.
+    fn pump(
+        &mut self,
+        now: Instant,
+        prepared: &PreparedList,
+        settings: &Settings,
+        (appends, flush): (&mut Appends, Flush),
+        actions: &mut Vec<Action>,
+    ) {
+        while self.appended < prepared.prepared()
+            && self.owed < settings.chunk.bytes()
+            && let Some(mutation) = prepared.get(self.appended.next())
+        {
+            let (ballot, decree) = (self.ballot, mutation.decree);
+            self.owed += weight(mutation);
+            self.appended = decree;
+            let written = Written::Mutation {
+                ballot,
+                decree,
+                acknowledge: false,
+            };
+            appends.append(
+                RecordBody::Mutation(mutation.clone()),
+                written,
+                flush,
+                actions,
+            );
+        }
+        for peer in &mut self.peers {
+            peer.pump(now, self.ballot, prepared, settings, actions);
+        }
+    }
+
+    /// Up to where every member that gates commits (C1), and this one's own log, have the list under this ballot (C3).
+    fn committable(&self, obeyed: Obeyed<'_>) -> Decree {
+        let gates = self.peers.iter().filter(|peer| obeyed.contains(peer.node));
+        gates.map(|peer| peer.acked).fold(self.flushed, Decree::min)
+    }
+
+    /// R3: whether every lease that this node granted for the partition under a lower ballot has run out, or was given back (R5).
+    fn settle_grace(
+        &mut self,
+        now: Instant,
+        partition: PartitionId,
+        vouched: &[Vouched],
+        leases: &Leases,
+    ) {
+        if self.grace_over {
+            return;
+        }
+        // R4: an earlier life's grants are not remembered, only that there may have been some.
+        let mut until = leases.forgotten_until();
+        for vouched in vouched {
+            // R5: who acknowledged this ballot's truncate serves nothing below it.
+            let released = self
+                .peers
+                .iter()
+                .any(|peer| peer.node == vouched.holder && peer.truncated);
+            let below = vouched.excepted.unwrap_or(self.ballot);
+            until = until.max(
+                match leases.settled(vouched.holder, partition, below, now) {
+                    _ if released => continue,
+                    Settled::Yes => continue,
+                    Settled::At(end) => end,
+                    Settled::NotExcepted => now + EXCEPTION_POLL,
+                },
+            );
+        }
+        self.grace_over = until <= now;
+        self.grace_check = until;
+    }
+
+    /// C2: whether the duties of a new primary are done.
+    fn reconcile(&mut self, committed: Decree, obeyed: Obeyed<'_>) {
+        let mut members = self.peers.iter().filter(|peer| obeyed.contains(peer.node));
+        self.reconciled |=
+            self.grace_over && committed >= self.last && members.all(|peer| peer.truncated);
+    }
+}
+
+impl Replica {
+    /// A mutation of the primary's own.
+    pub(crate) fn submit(
+        &mut self,
+        _now: Instant,
+        timestamp: Timestamp,
+        effects: Bytes,
+        actions: &mut Vec<Action>,
+    ) {
+        match self.accepts_write() {
+            Err(refusal) => actions.push(Action::Refuse(refusal)),
+            Ok(decree) => {
+                let ballot = self.ballot();
+                self.prepared.push(Mutation {
+                    ballot,
+                    decree,
+                    timestamp,
+                    effects,
+                });
+            }
+        }
+    }
+
+    /// L2: the ballot is on disk, and a primary may act under it.
+    pub(crate) fn ballot_persisted(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        actions: &mut Vec<Action>,
+    ) {
+        if let (Role::Primary(primary), Some(configuration)) = (&mut self.role, &self.configuration)
+            && primary.ballot == ballot
+        {
+            primary.persisted = true;
+            primary.grace_check = now;
+            for peer in &mut primary.peers {
+                peer.advanced(now);
+                if peer.truncated {
+                    peer.resend_to_learner(configuration, actions);
+                } else {
+                    actions.push(peer.truncate(configuration, primary.last));
+                }
+            }
+        }
+    }
+
+    /// What a primary does after every event, whatever it was: whatever has become possible.
+    pub(crate) fn drive(&mut self, now: Instant, leases: &Leases, actions: &mut Vec<Action>) {
+        let flush = self.flush_mutation();
+        let obeyed = Obeyed {
+            stored: self.configuration.as_ref(),
+            proposed: self.proposal.as_ref(),
+        };
+        let Role::Primary(primary) = &mut self.role else {
+            return;
+        };
+        if !primary.persisted {
+            return;
+        }
+        let appends = (&mut self.appends, flush);
+        primary.pump(now, &self.prepared, &self.settings, appends, actions);
+        primary.settle_grace(now, self.identity.partition, &self.vouched, leases);
+        let up_to = primary.committable(obeyed);
+        if primary.grace_over && up_to > self.prepared.committed() {
+            let keep = if primary.teaches() {
+                self.settings.recent.bytes()
+            } else {
+                0
+            };
+            self.prepared.commit(up_to, keep);
+            primary.quiet_at = (!primary.peers.is_empty()).then(|| now + self.settings.quiet);
+            actions.push(Action::Commit { up_to });
+        }
+        primary.reconcile(self.prepared.committed(), obeyed);
+        if self.proposal.is_none() {
+            self.remove_lost(now, leases, actions);
+        }
+        self.teach(now, leases, actions);
+    }
+
+    /// Proposes the removal of the first member that is lost and gave no sign of life since.
+    fn remove_lost(&mut self, now: Instant, leases: &Leases, actions: &mut Vec<Action>) {
+        let can_spare_one = self.can_spare_one();
+        let Role::Primary(primary) = &mut self.role else {
+            return;
+        };
+        let mut gone = None;
+        for peer in primary.peers.iter_mut().filter(|peer| !peer.is_learner()) {
+            if !peer.disowned
+                && peer
+                    .lost
+                    .is_some_and(|lost| leases.heard_since(peer.node, lost))
+            {
+                peer.lost = None;
+            }
+            let lags = can_spare_one && peer.lags_at(&self.settings).is_some_and(|at| at <= now);
+            if gone.is_none() && (peer.lost.is_some() || lags) {
+                gone = Some(peer.node);
+            }
+        }
+        if let Some(node) = gone {
+            self.propose_removal(now, node, actions);
+        }
+    }
+
+    /// Lag alone never takes a table below the members that its writes need.
+    pub(crate) fn can_spare_one(&self) -> bool {
+        self.configuration
+            .as_ref()
+            .is_some_and(|known| known.len() > self.settings.min_replicas)
+    }
+
+    pub(crate) fn on_truncate_ack(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        ballot: Ballot,
+        signature: LearnSignature,
+        incarnation: Incarnation,
+    ) {
+        if let Role::Primary(primary) = &mut self.role
+            && primary.ballot == ballot
+            && let Some(peer) = primary
+                .peer(from)
+                .filter(|peer| peer.signature == signature)
+        {
+            peer.truncated = true;
+            peer.life = Some(incarnation);
+            peer.advanced(now);
+        }
+    }
+
+    /// C3: counts acknowledgements of this ballot only; C4, C5: only by the learn that made the copy.
+    pub(crate) fn on_prepare_ack(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        (ballot, signature): (Ballot, LearnSignature),
+        prepared: Decree,
+        committed: Decree,
+    ) {
+        let Role::Primary(primary) = &mut self.role else {
+            return;
+        };
+        if primary.ballot != ballot {
+            return;
+        }
+        let list = &self.prepared;
+        if let Some(peer) = primary
+            .peer(from)
+            .filter(|peer| peer.signature == signature)
+        {
+            peer.committed = peer.committed.max(committed);
+            if !peer.disowned {
+                peer.lost = None;
+            }
+            if peer.is_learner() {
+                peer.learner_acknowledged(now, prepared, list);
+            } else {
+                peer.acknowledged(now, prepared, list);
+            }
+        }
+    }
+
+    /// C5: a member's disk disowns it, or a learner's learn is lost.
+    pub(crate) fn on_not_member(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        ballot: Ballot,
+        actions: &mut Vec<Action>,
+    ) {
+        let obeyed = self.obeys(from);
+        let Role::Primary(primary) = &mut self.role else {
+            return;
+        };
+        if primary.ballot != ballot {
+            return;
+        }
+        if let Some(peer) = primary.peer(from).filter(|peer| !peer.is_learner()) {
+            (peer.lost, peer.disowned, peer.life) = (Some(now), true, None);
+        } else if !obeyed {
+            self.dismiss(from, actions);
+        }
+    }
+
+    /// A member or learner is out of sight.
+    pub(crate) fn lose_peer(&mut self, now: Instant, node: NodeId, actions: &mut Vec<Action>) {
+        let obeyed = self.obeys(node);
+        let Role::Primary(primary) = &mut self.role else {
+            return;
+        };
+        let Some(peer) = primary.peer(node) else {
+            return;
+        };
+        // R1: a node that restarted must vouch again; C4: a learner must have flushed everything in this session.
+        peer.life = None;
+        if !peer.is_learner() {
+            peer.lost.get_or_insert(now);
+        } else if !obeyed {
+            self.dismiss(node, actions);
+        }
+    }
+
+    /// The primary's timers.
+    pub(crate) fn primary_tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let committed = self.prepared.committed();
+        let (Role::Primary(primary), Some(configuration)) = (&mut self.role, &self.configuration)
+        else {
+            return;
+        };
+        if !primary.persisted {
+            return;
+        }
+        let (ballot, last) = (primary.ballot, primary.last);
+        let quiet = primary.quiet_at.is_some_and(|at| at <= now);
+        if quiet {
+            primary.quiet_at = None;
+        }
+        for peer in &mut primary.peers {
+            let untold = peer.told < committed && peer.hears_commits();
+            if quiet && untold {
+                peer.told = committed;
+                peer.advanced(now);
+                let message = Message::Committed { ballot, committed };
+                actions.push(Action::Send {
+                    to: peer.node,
+                    message,
+                });
+            } else if peer
+                .resend_at(committed, &self.settings)
+                .is_some_and(|at| at <= now)
+            {
+                peer.resend(now, (configuration, last), committed, actions);
+            }
+        }
+        self.despair(now, actions);
+    }
+}
+
+impl Peer {
+    fn hears_commits(&self) -> bool {
+        use crate::peer::Stage;
+        matches!(
+            self.stage,
+            Stage::Member | Stage::Following | Stage::Completing | Stage::Ready
+        )
+    }
+
+    /// Sends again what got no answer. Prepares go out again with the next pumping.
+    fn resend(
+        &mut self,
+        now: Instant,
+        (configuration, last): (&Configuration, Decree),
+        committed: Decree,
+        actions: &mut Vec<Action>,
+    ) {
+        self.attempted(now);
+        let owing = self.sent > self.acked;
+        self.rewind();
+        if !self.truncated || self.life.is_none() && !self.is_learner() {
+            return actions.push(self.truncate(configuration, last));
+        }
+        if self.is_learner() && self.resend_to_learner(configuration, actions) {
+            return;
+        }
+        if !owing {
+            self.told = committed;
+            let message = Message::Committed {
+                ballot: configuration.ballot,
+                committed,
+            };
+            actions.push(Action::Send {
+                to: self.node,
+                message,
+            });
+        }
+    }
+}
