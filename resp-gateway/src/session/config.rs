@@ -1,0 +1,130 @@
+//! CONFIG: what clients and benchmarks ask for on connecting. Settings themselves are in the server's configuration file.
+
+use super::{help, unknown_subcommand};
+use crate::backend::Backend;
+use crate::server::{Gateway, Mode};
+use commands::Reply;
+use commands::table::wrong_number_of_arguments;
+
+const HELP: [&str; 6] = [
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    "HELP",
+    "    Print this help.",
+];
+
+/// `CONFIG subcommand ...`.
+pub(super) fn config<B: Backend>(gateway: &Gateway<B>, args: &[&[u8]]) -> Reply {
+    match (&args[1].to_ascii_lowercase()[..], &args[2..]) {
+        (b"get", patterns) if !patterns.is_empty() => Reply::Map(
+            parameters(gateway)
+                .into_iter()
+                .filter(|(name, _)| {
+                    patterns
+                        .iter()
+                        .any(|pattern| matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
+                })
+                .map(|(name, value)| (Reply::bulk(name.as_bytes()), Reply::Bulk(value.into())))
+                .collect(),
+        ),
+        (b"resetstat", []) => {
+            gateway.statistics.connections.set(0);
+            gateway.statistics.rejected.set(0);
+            gateway.statistics.commands.set(0);
+            Reply::Ok
+        }
+        (b"set" | b"rewrite", _) => Reply::error(
+            "ERR settings are changed in the server's configuration file, not by CONFIG",
+        ),
+        (b"help", []) => help("CONFIG", &HELP),
+        (name @ (b"get" | b"resetstat" | b"help"), _) => {
+            wrong_number_of_arguments(&format!("config|{}", String::from_utf8_lossy(name)))
+        }
+        _ => unknown_subcommand("CONFIG", args[1]),
+    }
+}
+
+/// By Redis' names, what holds here.
+fn parameters<B: Backend>(gateway: &Gateway<B>) -> Vec<(&'static str, String)> {
+    let limits = &gateway.options.limits;
+    let address = gateway.address;
+    let cluster = match gateway.options.mode {
+        Mode::Forward => "no",
+        Mode::Cluster => "yes",
+    };
+    let buffer = format!(
+        "normal {hard} 0 0 slave {hard} 0 0 pubsub {hard} 0 0",
+        hard = limits.output_hard
+    );
+    let idle = limits.idle_timeout.map_or(0, |longest| longest.as_secs());
+    vec![
+        ("appendonly", "no".into()),
+        ("bind", address.ip().to_string()),
+        ("client-output-buffer-limit", buffer),
+        ("client-query-buffer-limit", limits.max_query.to_string()),
+        ("cluster-enabled", cluster.into()),
+        ("databases", "1".into()),
+        ("maxclients", limits.max_clients.to_string()),
+        ("maxmemory", "0".into()),
+        ("maxmemory-policy", "noeviction".into()),
+        ("notify-keyspace-events", String::new()),
+        ("port", address.port().to_string()),
+        ("proto-max-bulk-len", limits.max_bulk.to_string()),
+        ("save", String::new()),
+        ("timeout", idle.to_string()),
+    ]
+}
+
+/// Whether `text` is what the pattern says: `*` for anything, `?` for one byte.
+pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut seen) = (0, 0);
+    // Where to go on if it fails behind the last star: one byte further.
+    let mut star = None;
+    while seen < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at + 1, seen));
+                at += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == text[seen] => {
+                at += 1;
+                seen += 1;
+            }
+            _ => {
+                let Some((behind, from)) = star else {
+                    return false;
+                };
+                star = Some((behind, from + 1));
+                at = behind;
+                seen = from + 1;
+            }
+        }
+    }
+    pattern[at..].iter().all(|&byte| byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_match_as_globs_do() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("max*", "maxmemory", true),
+            ("*mem*y", "maxmemory", true),
+            ("s?ve", "save", true),
+            ("save", "saves", false),
+            ("*x", "maxmemory", false),
+            ("", "a", false),
+        ] {
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
+        }
+    }
+}
