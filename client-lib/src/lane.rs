@@ -97,7 +97,7 @@ struct State {
     lost: LostWrites,
     /// Since the last success.
     failures: u32,
-    /// Odd: ask a secondary instead of the primary, which cannot be reached.
+    /// Odd: ask a secondary instead of the primary, which cannot be reached or says that it is none.
     detour: u32,
     /// What went wrong last, for error texts.
     reason: String,
@@ -257,13 +257,13 @@ impl Lane {
             }
             Verdict::Again(refusal) => {
                 let not_primary = refusal.kind() == refusal::Kind::NotPrimary;
+                let first = matches!(state.phase, Phase::Flowing(_));
                 state.drain(true);
-                let moved = self.learn_from(state, refusal);
-                if let Phase::Draining { pause, .. } = &mut state.phase
-                    && moved
-                {
-                    *pause = false;
+                if self.learn_from(state, refusal) {
+                    state.redirect(Instant::now() + ABANDON_AFTER);
                 } else if not_primary {
+                    // it knows no better: another one may
+                    state.detour = state.detour.wrapping_add(first.into());
                     self.home.refresh.notify_one();
                 }
                 if op.completion.is_some() {
@@ -554,7 +554,7 @@ impl State {
         moved
     }
 
-    /// Whom to ask: the primary, or now and then a secondary when the primary cannot be reached: it knows a newer configuration, if any.
+    /// Whom to ask: the primary; every other time a secondary while that does not help: it knows a newer configuration, if any.
     fn target(&self) -> Option<NodeId> {
         let route = self.route.as_ref()?;
         let secondary = || {
@@ -577,7 +577,7 @@ impl State {
 
     /// Goes over to another primary, after what is in flight is answered or at the latest at `abandon_at`.
     fn redirect(&mut self, abandon_at: Instant) {
-        if self.in_flight == 0 {
+        if self.in_flight == 0 && !matches!(self.phase, Phase::Draining { .. }) {
             self.phase = Phase::Detached;
             return;
         }

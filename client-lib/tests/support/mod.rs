@@ -119,7 +119,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // on a thread of its own, for a test must not block
+            let ended =
+                std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(5))).join();
+            ended.expect("a runtime ends");
         }
     }
 }
