@@ -1,8 +1,10 @@
 //! The two doors: a command and a view in, a reply and effects out.
 
+use crate::hash::edit::Edit;
 use crate::keyspace::{Args, Keyspace, Outcome, Stop};
 use crate::moment::Moment;
 use crate::reply::Reply;
+use crate::rows::Entry;
 use crate::table::{CommandSpec, Function};
 use crate::view::{Interrupt, View, ViewMut};
 use types::Slot;
@@ -63,8 +65,16 @@ pub fn lazy_delete<'a>(
 ) -> Result<bool, Interrupt> {
     let slot = Slot::of(key);
     let mut keyspace = Keyspace::new(view, moment);
-    match keyspace.take_up(slot, key) {
-        Ok(_) => Ok(keyspace.wrote),
+    let collected = match keyspace.take_up(slot, key) {
+        // Opening a hash for change collects what has expired in it.
+        Ok(Some(Entry::Hash(_))) => {
+            Edit::open(&mut keyspace, key).and_then(|edit| edit.close(&mut keyspace))
+        }
+        Ok(_) => Ok(()),
+        Err(stop) => Err(stop),
+    };
+    match collected {
+        Ok(()) => Ok(keyspace.wrote),
         Err(Stop::Interrupt(interrupt)) => Err(interrupt),
         // A key that exists is within the limits of its time, and a stricter limit is no reason to keep what has expired.
         Err(Stop::Refused(_)) => Ok(false),

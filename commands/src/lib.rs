@@ -5,24 +5,33 @@
 //! sessions, cursors, the splitting of commands over partitions and the protocols' bytes.
 //!
 //! Reading order: [`rows`] (the key layout), [`view`], [`moment`], [`reply`], [`effects`], [`table`], `evaluate`, `keyspace`; then
-//! one file per family: `strings`, `strings_range`, `counters`, `keys`, `rename`, `expire`, [`scan`], `object`, [`hash`] and
-//! what it lists; then what the engine asks for: `garbage`, `logical`. [`memory`] is a view for tests.
+//! one file per family: `strings`, `strings_range`, `counters`, `keys`, `rename`, `expire`, [`scan`], [`object`], [`hash`] and
+//! what it lists; then what the engine asks for: [`garbage`], [`logical`]. [`memory`] is a view for tests.
 
 #![warn(missing_docs)]
 
 pub mod effects;
+pub mod garbage;
+pub mod glob;
+pub mod hash;
+pub mod logical;
 pub mod memory;
 pub mod moment;
+pub mod object;
 pub mod reply;
 pub mod rows;
+pub mod scan;
 pub mod table;
 pub mod view;
 
 mod arguments;
 mod counters;
 mod evaluate;
+mod expire;
+mod keys;
 mod keyspace;
 mod long_double;
+mod rename;
 mod strings;
 mod strings_range;
 

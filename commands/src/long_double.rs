@@ -60,6 +60,11 @@ impl LongDouble {
         })
     }
 
+    /// Whether it was read from `inf`.
+    pub(crate) fn is_infinite(self) -> bool {
+        self.magnitude == Magnitude::Infinite
+    }
+
     /// The sum; `None` if it is not finite.
     pub(crate) fn add(self, other: Self) -> Option<Self> {
         let (a, b) = match (self.magnitude, other.magnitude) {

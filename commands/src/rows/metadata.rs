@@ -66,19 +66,26 @@ impl Entry {
 
     /// Reads a row's value; `None` if it is of no format known here.
     pub fn decode(mut value: Bytes) -> Option<Self> {
-        let format = *value.first()?;
-        if format & 0xF0 != VERSION {
-            return None;
+        let (kind, expiry, rest) = decode_header(&value)?;
+        match kind {
+            STRING => {
+                value.advance(value.len() - rest.len());
+                Some(Self::String { expiry, value })
+            }
+            HASH => Hash::decode(expiry, rest).map(Self::Hash),
+            _ => None,
         }
-        value.advance(1);
-        let expiry = if format & EXPIRES == 0 {
-            None
-        } else {
-            Some(Timestamp(value.try_get_u64().ok()?))
-        };
-        match format & TYPE_MASK {
-            STRING => Some(Self::String { expiry, value }),
-            HASH => Hash::decode(expiry, &value).map(Self::Hash),
+    }
+
+    /// As [`Self::decode`] of borrowed bytes, without a string's bytes.
+    pub fn peek(value: &[u8]) -> Option<Self> {
+        let (kind, expiry, rest) = decode_header(value)?;
+        match kind {
+            STRING => Some(Self::String {
+                expiry,
+                value: Bytes::new(),
+            }),
+            HASH => Hash::decode(expiry, rest).map(Self::Hash),
             _ => None,
         }
     }
@@ -123,6 +130,20 @@ impl Hash {
     pub fn has_lasting_fields(&self) -> bool {
         self.size > self.volatile.map_or(0, |volatile| volatile.fields)
     }
+}
+
+/// The type, the expiry, and what follows them.
+fn decode_header(value: &[u8]) -> Option<(u8, Option<Timestamp>, &[u8])> {
+    let (&format, mut rest) = value.split_first()?;
+    if format & 0xF0 != VERSION {
+        return None;
+    }
+    let expiry = if format & EXPIRES == 0 {
+        None
+    } else {
+        Some(Timestamp(rest.try_get_u64().ok()?))
+    };
+    Some((format & TYPE_MASK, expiry, rest))
 }
 
 /// What stands before a string's bytes.

@@ -1,8 +1,9 @@
 //! The list of commands, in families. Flags and key positions are Redis 7's; a test compares them.
 
 use super::{Category, CommandSpec, Flags, Function, Gather, Group};
+use crate::hash::{expiry, numbers, random, reads, with_expiry, writes};
 use crate::keyspace::{Args, Outcome, Reading, Writing};
-use crate::{counters, strings, strings_range};
+use crate::{counters, expire, keys, object, rename, scan, strings, strings_range};
 
 use Category::{Connection, Hashes, Keyspace, Server, Strings};
 
@@ -30,6 +31,11 @@ const fn command(
 /// A command that a session answers by itself.
 const fn session(category: Category, name: &'static str, arity: i32) -> CommandSpec {
     command(category, name, arity, Flags::NONE, Function::Elsewhere)
+}
+
+/// A command that goes on from a cursor: the server turns that into a position for the functions in `scan`.
+const fn positioned(category: Category, name: &'static str, arity: i32) -> CommandSpec {
+    command(category, name, arity, Flags::READONLY, Function::Elsewhere)
 }
 
 /// A command that reads one key.
@@ -115,7 +121,7 @@ const BEFORE_AUTH: Flags = ALWAYS
     .and(Flags::NO_AUTH)
     .and(Flags::ALLOW_BUSY);
 
-pub(super) static COMMANDS: [CommandSpec; 37] = [
+pub(super) static COMMANDS: [CommandSpec; 89] = [
     session(Connection, "ping", -1).fast(),
     session(Connection, "echo", 2).with(ALWAYS).fast(),
     session(Connection, "select", 2).with(ALWAYS).fast(),
@@ -170,4 +176,92 @@ pub(super) static COMMANDS: [CommandSpec; 37] = [
     write(Strings, "incrbyfloat", 3, counters::incrbyfloat)
         .denyoom()
         .fast(),
+    //
+    write(Keyspace, "del", -2, keys::del).scattered(1, Gather::Sum),
+    write(Keyspace, "unlink", -2, keys::del)
+        .fast()
+        .scattered(1, Gather::Sum),
+    read(Keyspace, "exists", -2, keys::exists)
+        .fast()
+        .scattered(1, Gather::Sum),
+    read(Keyspace, "touch", -2, keys::exists)
+        .fast()
+        .scattered(1, Gather::Sum),
+    read(Keyspace, "type", 2, keys::type_of).fast(),
+    write(Keyspace, "expire", -3, expire::expire).fast(),
+    write(Keyspace, "pexpire", -3, expire::pexpire).fast(),
+    write(Keyspace, "expireat", -3, expire::expireat).fast(),
+    write(Keyspace, "pexpireat", -3, expire::pexpireat).fast(),
+    write(Keyspace, "persist", 2, expire::persist).fast(),
+    read(Keyspace, "ttl", 2, expire::ttl).fast(),
+    read(Keyspace, "pttl", 2, expire::pttl).fast(),
+    read(Keyspace, "expiretime", 2, expire::expiretime).fast(),
+    read(Keyspace, "pexpiretime", 2, expire::pexpiretime).fast(),
+    write(Keyspace, "rename", 3, rename::rename).keys(1, 2, 1),
+    write(Keyspace, "renamenx", 3, rename::renamenx)
+        .fast()
+        .keys(1, 2, 1),
+    write(Keyspace, "copy", -3, rename::copy)
+        .denyoom()
+        .keys(1, 2, 1),
+    read(Keyspace, "keys", 2, scan::keys).everywhere(Gather::Concatenate),
+    read(Keyspace, "dbsize", 1, scan::dbsize)
+        .fast()
+        .everywhere(Gather::Sum),
+    read(Keyspace, "randomkey", 1, scan::randomkey).everywhere(Gather::AnyOne),
+    positioned(Keyspace, "scan", -2).everywhere(Gather::Cursor),
+    write(Keyspace, "flushdb", -1, keys::flush).everywhere(Gather::AllOk),
+    write(Keyspace, "flushall", -1, keys::flush).everywhere(Gather::AllOk),
+    session(Keyspace, "object", -2).choosing(&OBJECT),
+    //
+    read(Hashes, "hget", 3, reads::hget).fast(),
+    read(Hashes, "hmget", -3, reads::hmget).fast(),
+    read(Hashes, "hgetall", 2, reads::hgetall),
+    read(Hashes, "hkeys", 2, reads::hkeys),
+    read(Hashes, "hvals", 2, reads::hvals),
+    read(Hashes, "hlen", 2, reads::hlen).fast(),
+    read(Hashes, "hexists", 3, reads::hexists).fast(),
+    read(Hashes, "hstrlen", 3, reads::hstrlen).fast(),
+    read(Hashes, "hrandfield", -2, random::hrandfield),
+    positioned(Hashes, "hscan", -3).keys(1, 1, 1),
+    write(Hashes, "hset", -4, writes::hset).denyoom().fast(),
+    write(Hashes, "hmset", -4, writes::hmset).denyoom().fast(),
+    write(Hashes, "hsetnx", 4, writes::hsetnx).denyoom().fast(),
+    write(Hashes, "hdel", -3, writes::hdel).fast(),
+    write(Hashes, "hincrby", 4, numbers::hincrby)
+        .denyoom()
+        .fast(),
+    write(Hashes, "hincrbyfloat", 4, numbers::hincrbyfloat)
+        .denyoom()
+        .fast(),
+    write(Hashes, "hexpire", -6, expiry::hexpire)
+        .denyoom()
+        .fast(),
+    write(Hashes, "hpexpire", -6, expiry::hpexpire)
+        .denyoom()
+        .fast(),
+    write(Hashes, "hexpireat", -6, expiry::hexpireat)
+        .denyoom()
+        .fast(),
+    write(Hashes, "hpexpireat", -6, expiry::hpexpireat)
+        .denyoom()
+        .fast(),
+    write(Hashes, "hpersist", -5, expiry::hpersist).fast(),
+    read(Hashes, "httl", -5, expiry::httl).fast(),
+    read(Hashes, "hpttl", -5, expiry::hpttl).fast(),
+    read(Hashes, "hexpiretime", -5, expiry::hexpiretime).fast(),
+    read(Hashes, "hpexpiretime", -5, expiry::hpexpiretime).fast(),
+    write(Hashes, "hgetdel", -5, with_expiry::hgetdel).fast(),
+    write(Hashes, "hgetex", -5, with_expiry::hgetex).fast(),
+    write(Hashes, "hsetex", -6, with_expiry::hsetex)
+        .denyoom()
+        .fast(),
+];
+
+static OBJECT: [CommandSpec; 5] = [
+    read(Keyspace, "encoding", 3, object::encoding).keys(2, 2, 1),
+    read(Keyspace, "refcount", 3, object::refcount).keys(2, 2, 1),
+    read(Keyspace, "idletime", 3, object::idletime).keys(2, 2, 1),
+    read(Keyspace, "freq", 3, object::freq).keys(2, 2, 1),
+    session(Keyspace, "help", 2).with(ALWAYS),
 ];
