@@ -4,6 +4,7 @@
 //! with one line on stderr that says why. What a server does is in its own crate; what its process needs around it
 //! (settings, logs, signals) is in [`settings`], [`logs`] and [`servers`].
 
+mod gateway;
 mod logs;
 mod onebox;
 mod readable;
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-type Serve = fn(settings::Settings, supervised::Reporter) -> anyhow::Result<()>;
+type Serve = fn(&settings::Settings, &supervised::Reporter) -> anyhow::Result<()>;
 
 fn server(
     role: settings::Role,
@@ -79,7 +80,7 @@ fn server(
     let reporter = supervised::Reporter::new(role, options.supervised_by);
     let result = settings::Settings::load(role, options.config.as_deref()).and_then(|settings| {
         logs::start(&settings.log()?)?;
-        serve(settings, reporter.clone())
+        serve(&settings, &reporter)
     });
     if let Err(error) = &result {
         reporter.failed(&one_line(error));

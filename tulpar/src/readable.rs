@@ -17,6 +17,13 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     parse_duration(&text).map_err(de::Error::custom)
 }
 
+/// The same for a setting that may be absent.
+pub(crate) fn optional_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let refused =
         || format!("a duration is a whole number with ms, s, min or h behind it, not '{text}'");

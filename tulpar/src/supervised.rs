@@ -24,7 +24,6 @@ pub(crate) enum Report {
 }
 
 /// A server's voice towards who started it.
-#[derive(Clone)]
 pub(crate) struct Reporter {
     role: Role,
     supervised: bool,

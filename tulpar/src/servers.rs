@@ -1,0 +1,80 @@
+//! The server processes: settings in, a server of its own crate running, stopped by SIGTERM or Ctrl-C.
+
+use crate::settings::Settings;
+use crate::supervised::{Listening, Reporter};
+use anyhow::{Context, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::future::Future;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+pub(crate) use crate::gateway::serve as gateway;
+
+/// A meta server.
+pub(crate) fn meta(settings: &Settings, reporter: &Reporter) -> anyhow::Result<()> {
+    let config = settings.server()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = until_told_to_stop()?;
+        let running = meta_server::MetaServer::start(config).await?;
+        reporter.ready(Listening {
+            grpc: Some(running.address()),
+            redis: None,
+        });
+        tokio::select! {
+            () = stop => {}
+            reason = running.failed() => bail!("{reason}"),
+        }
+        running.shutdown().await;
+        Ok(())
+    })
+}
+
+/// A replica server. It has threads of its own; this one only waits for signals.
+pub(crate) fn replica(settings: &Settings, reporter: &Reporter) -> anyhow::Result<()> {
+    let config = settings.server()?;
+    raise_open_files();
+    let (told, stop) = oneshot::channel();
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            waiting.block_on(async {
+                match until_told_to_stop() {
+                    Ok(stopped) => stopped.await,
+                    Err(error) => tracing::error!("{error:#}; stop this server with SIGKILL"),
+                }
+            });
+            // The server has ended by itself if nobody listens any more.
+            let _ = told.send(());
+        })?;
+    let ready = |at: replica_server::Listening| {
+        reporter.ready(Listening {
+            grpc: Some(at.grpc),
+            redis: Some(at.redis),
+        });
+    };
+    Ok(replica_server::run(config, ready, stop)?)
+}
+
+/// Ends when the process gets SIGTERM or Ctrl-C. Both are caught from this call on.
+pub(crate) fn until_told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Takes all the open files that the system allows this process: RocksDB and connections need many.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
