@@ -8,13 +8,15 @@
 //! any kind. A gateway has no state but its sessions and the SCAN cursors it has given out.
 //!
 //! Reading order: [`backend`] (the contract), [`sink`] and `outbox` (how replies find back in order), [`codec`], [`limits`],
-//! [`server`] (listening), `connection` (one socket), `session` (what concerns only the connection), `route` (what concerns data).
+//! [`server`] (listening), `connection` (one socket), `session` (what concerns only the connection), `route` (what concerns data),
+//! [`pages`] (the backend's half of SCAN).
 
 #![warn(missing_docs)]
 
 pub mod backend;
 pub mod codec;
 pub mod limits;
+pub mod pages;
 pub mod server;
 pub mod sink;
 

@@ -126,20 +126,18 @@ impl RequestReader {
 
     /// The end of the argument whose length line is at `at` (or was, before a call that returned `None`), if it is all there.
     fn bulk(&mut self, buffer: &[u8], bounds: &Bounds) -> Result<Option<usize>, ProtocolError> {
-        let length = match self.bulk {
-            Some(length) => length,
-            None => {
-                match buffer.get(self.at) {
-                    None => return Ok(None),
-                    Some(b'$') => {}
-                    Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
-                }
-                let Some(line) = self.line(buffer, bounds.max_inline, ProtocolError::BulkLine)?
-                else {
-                    return Ok(None);
-                };
-                bulk_length(line, bounds)?
+        let length = if let Some(length) = self.bulk {
+            length
+        } else {
+            match buffer.get(self.at) {
+                None => return Ok(None),
+                Some(b'$') => {}
+                Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
             }
+            let Some(line) = self.line(buffer, bounds.max_inline, ProtocolError::BulkLine)? else {
+                return Ok(None);
+            };
+            bulk_length(line, bounds)?
         };
         let end = self.at + length;
         match buffer.get(end..end + 2) {
@@ -278,9 +276,8 @@ pub(super) fn integer(digits: &[u8]) -> Option<i64> {
         _ => (false, digits),
     };
     match magnitude {
-        [] => return None,
         [b'0'] => return (!negative).then_some(0),
-        [b'0', ..] => return None,
+        [] | [b'0', ..] => return None,
         _ => {}
     }
     magnitude.iter().try_fold(0i64, |number, &digit| {

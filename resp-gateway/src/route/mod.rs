@@ -1,7 +1,9 @@
 //! Which partitions a command concerns: one (nearly always), those of its keys, or all.
 //!
-//! `gather` puts the replies of several partitions together, `cursor` walks them one after the other for SCAN.
+//! `gather` puts the replies of several partitions together, `any_one` asks one after the other for RANDOMKEY, `cursor` walks them
+//! for SCAN.
 
+mod any_one;
 mod cursor;
 mod gather;
 
@@ -9,7 +11,7 @@ pub(crate) use cursor::Cursors;
 
 use crate::backend::{Backend, Intent, Request};
 use crate::server::{Gateway, Mode};
-use crate::sink::{Answer, Sink};
+use crate::sink::Sink;
 use commands::table::{Gather, Group};
 use commands::{CommandSpec, Reply};
 use smallvec::SmallVec;
@@ -29,23 +31,7 @@ pub(crate) fn start<B: Backend>(
         Group::Keyed => start_keyed(gateway, table, spec, args, intent, sink),
         Group::Scatter(gather) => start_scattered(gateway, table, spec, args, gather, intent, sink),
         Group::Partitions(Gather::Cursor) => cursor::scan(gateway, table, spec, args, sink),
-        Group::Partitions(Gather::AnyOne) => {
-            let partitions = here(gateway, table);
-            let first = if partitions.is_empty() {
-                0
-            } else {
-                rand::random_range(0..partitions.len())
-            };
-            let asked = Asked {
-                gateway: Rc::clone(gateway),
-                table: table.clone(),
-                spec,
-                args: args.iter().map(|arg| arg.to_vec()).collect(),
-                partitions,
-                first,
-            };
-            ask_until_found(Rc::new(asked), 0, sink);
-        }
+        Group::Partitions(Gather::AnyOne) => any_one::ask(gateway, table, spec, args, sink),
         Group::Partitions(gather) => {
             let partitions = here(gateway, table);
             let sinks = gather::gather(gather, spec.is_write(), &partitions, Vec::new(), sink);
@@ -210,40 +196,4 @@ fn split<'a>(
         share.places.push(place);
     }
     shares
-}
-
-/// A command that any one partition may answer, for RANDOMKEY.
-struct Asked<B: Backend> {
-    gateway: Rc<Gateway<B>>,
-    table: B::Table,
-    spec: &'static CommandSpec,
-    args: Vec<Vec<u8>>,
-    partitions: Vec<u32>,
-    /// Whom to ask first; the others follow in a circle.
-    first: usize,
-}
-
-fn ask_until_found<B: Backend>(asked: Rc<Asked<B>>, tried: usize, sink: Sink) {
-    if tried == asked.partitions.len() {
-        return sink.reply(Reply::Nil);
-    }
-    let partition = asked.partitions[(asked.first + tried) % asked.partitions.len()];
-    let args: Vec<&[u8]> = asked.args.iter().map(Vec::as_slice).collect();
-    let next = Rc::clone(&asked);
-    let sink = Sink::new(move |answer| match &answer {
-        Answer::Reply(Reply::Nil) => ask_until_found(next, tried + 1, sink),
-        Answer::Encoded(resp3) if &resp3[..] == b"_\r\n" => {
-            ask_until_found(next, tried + 1, sink);
-        }
-        _ => sink.answer(answer),
-    });
-    start_at(
-        &asked.gateway,
-        &asked.table,
-        partition,
-        asked.spec,
-        &args,
-        sink,
-    );
-    asked.gateway.backend.flush();
 }

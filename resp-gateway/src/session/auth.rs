@@ -64,7 +64,7 @@ impl<B: Backend> Opening<B> {
     fn asked(
         gateway: &Rc<Gateway<B>>,
         sequence: u64,
-        credentials: Credentials<'_>,
+        credentials: &Credentials<'_>,
         hello: Option<Hello>,
     ) -> Self {
         let gateway = Rc::clone(gateway);
@@ -162,7 +162,7 @@ pub(super) fn auth<B: Backend>(
         },
         _ => return Own::Reply(syntax_error()),
     };
-    session.opening = Some(Opening::asked(gateway, sequence, credentials, None));
+    session.opening = Some(Opening::asked(gateway, sequence, &credentials, None));
     Own::Opening
 }
 
@@ -179,7 +179,7 @@ pub(super) fn hello<B: Backend>(
         Err(reply) => return Own::Reply(reply),
     };
     if let Some(credentials) = credentials {
-        session.opening = Some(Opening::asked(gateway, sequence, credentials, Some(hello)));
+        session.opening = Some(Opening::asked(gateway, sequence, &credentials, Some(hello)));
         return Own::Opening;
     }
     match session.table {

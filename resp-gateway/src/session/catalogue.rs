@@ -32,7 +32,7 @@ pub(super) fn command(args: &[&[u8]]) -> Reply {
         (b"list", [by, kind, filter]) if by.eq_ignore_ascii_case(b"FILTERBY") => {
             match &kind.to_ascii_lowercase()[..] {
                 b"pattern" => Reply::Array(names(|name| {
-                    super::config::matches(filter, name.as_bytes())
+                    commands::glob::matches(filter, name.as_bytes())
                 })),
                 b"module" => Reply::Array(Vec::new()),
                 _ => syntax_error(),

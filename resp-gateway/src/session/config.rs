@@ -3,8 +3,8 @@
 use super::{help, unknown_subcommand};
 use crate::backend::Backend;
 use crate::server::{Gateway, Mode};
-use commands::Reply;
 use commands::table::wrong_number_of_arguments;
+use commands::{Reply, glob};
 
 const HELP: [&str; 6] = [
     "GET <pattern>",
@@ -22,9 +22,9 @@ pub(super) fn config<B: Backend>(gateway: &Gateway<B>, args: &[&[u8]]) -> Reply 
             parameters(gateway)
                 .into_iter()
                 .filter(|(name, _)| {
-                    patterns
-                        .iter()
-                        .any(|pattern| matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
+                    patterns.iter().any(|pattern| {
+                        glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes())
+                    })
                 })
                 .map(|(name, value)| (Reply::bulk(name.as_bytes()), Reply::Bulk(value.into())))
                 .collect(),
@@ -75,56 +75,4 @@ fn parameters<B: Backend>(gateway: &Gateway<B>) -> Vec<(&'static str, String)> {
         ("save", String::new()),
         ("timeout", idle.to_string()),
     ]
-}
-
-/// Whether `text` is what the pattern says: `*` for anything, `?` for one byte.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut seen) = (0, 0);
-    // Where to go on if it fails behind the last star: one byte further.
-    let mut star = None;
-    while seen < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at + 1, seen));
-                at += 1;
-            }
-            Some(&byte) if byte == b'?' || byte == text[seen] => {
-                at += 1;
-                seen += 1;
-            }
-            _ => {
-                let Some((behind, from)) = star else {
-                    return false;
-                };
-                star = Some((behind, from + 1));
-                at = behind;
-                seen = from + 1;
-            }
-        }
-    }
-    pattern[at..].iter().all(|&byte| byte == b'*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn patterns_match_as_globs_do() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("max*", "maxmemory", true),
-            ("*mem*y", "maxmemory", true),
-            ("s?ve", "save", true),
-            ("save", "saves", false),
-            ("*x", "maxmemory", false),
-            ("", "a", false),
-        ] {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
-        }
-    }
 }

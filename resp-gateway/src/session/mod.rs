@@ -203,6 +203,7 @@ impl<B: Backend> Session<B> {
             "client" => client::client(self, gateway, client, first, args),
             "command" => Own::Reply(catalogue::command(args)),
             "config" => Own::Reply(config::config(gateway, args)),
+            "object" => Own::Reply(commands::object::help()),
             "info" => Own::Reply(info::info(gateway, args)),
             "cluster" => {
                 if !self.has_table() && cluster::needs_table(args) {
