@@ -38,6 +38,12 @@ pub(crate) fn is(arg: &[u8], option: &str) -> bool {
     arg.eq_ignore_ascii_case(option.as_bytes())
 }
 
+/// The beginning of an argument as it may stand in an error: one line of text.
+pub(crate) fn printable(arg: &[u8]) -> String {
+    const MOST: usize = 128;
+    String::from_utf8_lossy(&arg[..arg.len().min(MOST)]).replace(['\r', '\n', '\0'], " ")
+}
+
 /// In which form an expiry time is given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ExpiryForm {

@@ -287,7 +287,7 @@ mod tests {
     fn a_batch_has_the_bytes_that_rocksdb_writes() {
         let mut effects = Effects::new();
         let written = effects.put(b"row", &[b"va", b"lue"]);
-        assert_eq!(effects.delete(b"gone"), 24..28);
+        assert_eq!(effects.delete(b"gone"), 25..29);
         effects.delete_range(b"a", b"b");
         assert_eq!(&effects.as_slice()[written.key], b"row");
         assert_eq!(&effects.as_slice()[written.value], b"value");

@@ -1,10 +1,11 @@
 //! When keys expire: the EXPIRE and TTL families, PERSIST.
 
-use crate::arguments::{ExpiryForm, integer};
+use crate::arguments::{ExpiryForm, integer, printable};
 use crate::hash::expiry_options::ExpiryCondition;
 use crate::keyspace::{Args, Outcome, Reading, Writing};
 use crate::reply::{Refusal, Reply};
 use crate::rows::Entry;
+use smallvec::SmallVec;
 use types::{Slot, Timestamp};
 
 /// EXPIRE key seconds [NX|XX|GT|LT]: 1 if set (a time in the past deletes), 0 if the key is absent or the condition failed. O(1).
@@ -28,7 +29,7 @@ pub(crate) fn pexpireat(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
 }
 
 fn set_expiry(keys: &mut Writing<'_>, args: &Args<'_>, form: ExpiryForm, command: &str) -> Outcome {
-    let condition = condition(&args[3..])?;
+    let conditions = conditions(&args[3..])?;
     let amount = integer(args[2])?;
     let Some(moment) = form.moment(amount, keys.now()) else {
         return Err(Refusal::expire_time(command).into());
@@ -37,7 +38,11 @@ fn set_expiry(keys: &mut Writing<'_>, args: &Args<'_>, form: ExpiryForm, command
     let Some(entry) = keys.take_up(slot, args[1])? else {
         return Ok(Reply::Integer(0));
     };
-    if !condition.allows(entry.expiry(), moment) {
+    let old = entry.expiry();
+    if !conditions
+        .iter()
+        .all(|condition| condition.allows(old, moment))
+    {
         return Ok(Reply::Integer(0));
     }
     let expiry = Timestamp(moment.max(0) as u64);
@@ -49,21 +54,22 @@ fn set_expiry(keys: &mut Writing<'_>, args: &Args<'_>, form: ExpiryForm, command
     Ok(Reply::Integer(1))
 }
 
-fn condition(options: &Args<'_>) -> Result<ExpiryCondition, Refusal> {
-    let mut all = ExpiryCondition::default();
+fn conditions(options: &Args<'_>) -> Result<SmallVec<[ExpiryCondition; 2]>, Refusal> {
+    let mut all = SmallVec::<[ExpiryCondition; 2]>::new();
     for option in options {
         let Some(condition) = ExpiryCondition::of_option(option) else {
-            let option = String::from_utf8_lossy(&option[..option.len().min(128)]);
-            let option = option.replace(['\r', '\n', '\0'], " ");
+            let option = printable(option);
             return Err(Refusal(format!("ERR Unsupported option {option}").into()));
         };
-        all = all.and(condition);
+        if !all.contains(&condition) {
+            all.push(condition);
+        }
     }
-    if all.if_none && (all.if_any || all.if_later || all.if_earlier) {
+    if all.contains(&ExpiryCondition::Unset) && all.len() > 1 {
         let text = "ERR NX and XX, GT or LT options at the same time are not compatible";
         return Err(Refusal::new(text));
     }
-    if all.if_later && all.if_earlier {
+    if all.contains(&ExpiryCondition::Later) && all.contains(&ExpiryCondition::Earlier) {
         let text = "ERR GT and LT options at the same time are not compatible";
         return Err(Refusal::new(text));
     }

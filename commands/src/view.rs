@@ -36,6 +36,7 @@ pub trait View {
     fn get(&mut self, row: &[u8]) -> Result<Option<Bytes>, Interrupt>;
 
     /// Shows `visit` the rows of `[from, to)` in `direction` until it breaks.
+    #[allow(clippy::type_complexity)] // a name for the visitor would fix its lifetime for every implementor
     fn scan(
         &mut self,
         from: &[u8],

@@ -46,12 +46,13 @@ fn expire(keys: &mut Writing<'_>, args: &Args<'_>, form: ExpiryForm, command: &s
     let Some(mut edit) = edit else {
         return Ok(Reply::Array(vec![NO_FIELD; fields.len()]));
     };
-    let condition = condition.unwrap_or_default();
     let mut replies = Vec::with_capacity(fields.len());
     for field in fields {
         let reply = match edit.get(keys, field)? {
             None => NO_FIELD,
-            Some(old) if !condition.allows(old.expiry, expiry.0 as i64) => CONDITION_NOT_MET,
+            Some(old) if condition.is_some_and(|it| !it.allows(old.expiry, expiry.0 as i64)) => {
+                CONDITION_NOT_MET
+            }
             Some(old) if expiry <= keys.now() => {
                 edit.remove(keys, field, &old)?;
                 DELETED
@@ -103,7 +104,7 @@ pub(crate) fn hpttl(keys: &mut Reading<'_>, args: &Args<'_>) -> Outcome {
 
 /// HEXPIRETIME: as HTTL, the Unix time in seconds at which the field expires.
 pub(crate) fn hexpiretime(keys: &mut Reading<'_>, args: &Args<'_>) -> Outcome {
-    times(keys, args, |expiry, _| (expiry + 999) / 1000)
+    times(keys, args, |expiry, _| expiry.div_ceil(1000))
 }
 
 /// HPEXPIRETIME: as HEXPIRETIME, in milliseconds.

@@ -54,49 +54,37 @@ pub(crate) fn field_expiry(
         .ok_or_else(|| Refusal::expire_time(command))
 }
 
-/// When an expiry is changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct ExpiryCondition {
-    pub(crate) if_none: bool,
-    pub(crate) if_any: bool,
-    pub(crate) if_later: bool,
-    pub(crate) if_earlier: bool,
+/// Under which condition an expiry is changed: there was none, there was one, the new one is later or earlier.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ExpiryCondition {
+    Unset,
+    Set,
+    Later,
+    Earlier,
 }
 
 impl ExpiryCondition {
     /// The condition that the option names, if it names one.
     pub(crate) fn of_option(arg: &[u8]) -> Option<Self> {
-        let mut condition = Self::default();
-        if is(arg, "NX") {
-            condition.if_none = true;
-        } else if is(arg, "XX") {
-            condition.if_any = true;
-        } else if is(arg, "GT") {
-            condition.if_later = true;
-        } else if is(arg, "LT") {
-            condition.if_earlier = true;
-        } else {
-            return None;
-        }
-        Some(condition)
-    }
-
-    /// This and the other.
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            if_none: self.if_none || other.if_none,
-            if_any: self.if_any || other.if_any,
-            if_later: self.if_later || other.if_later,
-            if_earlier: self.if_earlier || other.if_earlier,
-        }
+        [
+            ("NX", Self::Unset),
+            ("XX", Self::Set),
+            ("GT", Self::Later),
+            ("LT", Self::Earlier),
+        ]
+        .into_iter()
+        .find(|(option, _)| is(arg, option))
+        .map(|(_, condition)| condition)
     }
 
     /// Whether an expiry may change from `old` to `new` milliseconds. Living for ever counts as latest.
     pub(crate) fn allows(self, old: Option<Timestamp>, new: i64) -> bool {
         let old = old.map(|old| i64::try_from(old.0).unwrap_or(i64::MAX));
-        !(self.if_none && old.is_some()
-            || self.if_any && old.is_none()
-            || self.if_later && old.is_none_or(|old| new <= old)
-            || self.if_earlier && old.is_some_and(|old| new >= old))
+        match self {
+            Self::Unset => old.is_none(),
+            Self::Set => old.is_some(),
+            Self::Later => old.is_some_and(|old| new > old),
+            Self::Earlier => old.is_none_or(|old| new < old),
+        }
     }
 }

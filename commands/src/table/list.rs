@@ -265,3 +265,6 @@ static OBJECT: [CommandSpec; 5] = [
     read(Keyspace, "freq", 3, object::freq).keys(2, 2, 1),
     session(Keyspace, "help", 2).with(ALWAYS),
 ];
+
+/// The SDK's ordered scan as a command, which no Redis client can name: HRANGE key from to has-to reverse limit.
+pub static HASH_RANGE: CommandSpec = positioned(Hashes, "hrange", 7).keys(1, 1, 1);

@@ -6,6 +6,9 @@
 mod describe;
 mod list;
 
+pub use list::HASH_RANGE;
+
+use crate::arguments::printable;
 use crate::keyspace::{Args, Outcome, Reading, Writing};
 use crate::reply::{Refusal, Reply};
 
@@ -211,7 +214,7 @@ pub fn resolve(args: &Args<'_>) -> Result<&'static CommandSpec, Reply> {
         .iter()
         .find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))
     else {
-        let shown = printable(name, 128);
+        let shown = printable(name);
         let container = spec.name.to_ascii_uppercase();
         return Err(Reply::error(format!(
             "ERR unknown subcommand '{shown}'. Try {container} HELP."
@@ -230,25 +233,20 @@ pub fn wrong_number_of_arguments(name: &str) -> Reply {
 }
 
 fn unknown_command(args: &Args<'_>) -> Reply {
+    /// Redis shows about so much of the arguments.
     const SHOWN: usize = 128;
-    let name = printable(args.first().copied().unwrap_or_default(), SHOWN);
-    let mut beginning = String::new();
+    let name = printable(args.first().copied().unwrap_or_default());
+    let mut text = format!("ERR unknown command '{name}', with args beginning with: ");
+    let mut room = SHOWN;
     for arg in args.iter().skip(1) {
-        if beginning.len() >= SHOWN {
+        if room == 0 {
             break;
         }
-        let shown = printable(arg, SHOWN - beginning.len());
-        beginning.push_str(&format!("'{shown}' "));
+        let shown = printable(&arg[..arg.len().min(room)]);
+        room = room.saturating_sub(shown.len() + 3);
+        text.extend(["'", &shown, "' "]);
     }
-    Reply::error(format!(
-        "ERR unknown command '{name}', with args beginning with: {beginning}"
-    ))
-}
-
-/// The first `most` bytes as they may stand in an error: one line of text.
-fn printable(bytes: &[u8], most: usize) -> String {
-    let bytes = &bytes[..bytes.len().min(most)];
-    String::from_utf8_lossy(bytes).replace(['\r', '\n', '\0'], " ")
+    Reply::error(text)
 }
 
 const INDEX_SIZE: usize = 512;
