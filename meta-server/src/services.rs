@@ -1,0 +1,258 @@
+//! The three gRPC services: each checks who asks and that the question is whole, and passes it to the leader.
+
+use crate::leader::{Command, wall};
+use crate::streams::{NODE_QUEUE, SessionId, WATCH_QUEUE};
+use crate::{MetaConfig, convert};
+use placement::Request as Change;
+use proto::meta::{self, admin_server, from_node, nodes_server, routes_server};
+use proto::{BadMessage, PROTOCOL};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+use types::{Incarnation, NodeId};
+
+/// How long a node may take for its first message.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All three services; they share a way to the leader.
+#[derive(Clone, Debug)]
+pub(crate) struct Services {
+    config: Arc<MetaConfig>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Services {
+    pub(crate) fn new(config: Arc<MetaConfig>, commands: mpsc::Sender<Command>) -> Self {
+        Self { config, commands }
+    }
+
+    /// Asks the leader and waits for its reply.
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Status>>) -> Command,
+    ) -> Result<T, Status> {
+        let (reply, answer) = oneshot::channel();
+        let unavailable =
+            || Status::unavailable("this meta server does not lead at the moment; ask again");
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| unavailable())?;
+        answer.await.unwrap_or_else(|_| Err(unavailable()))
+    }
+
+    fn check_operator(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let given = metadata
+            .get("admin-secret")
+            .map_or(&[][..], |value| value.as_bytes());
+        check_secret(&self.config.admin_secret, given, "admin secret")
+    }
+
+    async fn change(&self, request: Change) -> Result<Response<meta::Table>, Status> {
+        self.ask(|reply| Command::Change { request, reply })
+            .await
+            .map(Response::new)
+    }
+}
+
+/// Compares in a time that does not tell how much of a guess was right.
+fn check_secret(secret: &str, given: &[u8], what: &str) -> Result<(), Status> {
+    let secret = secret.as_bytes();
+    if secret.is_empty() {
+        return Ok(());
+    }
+    let mut difference = secret.len() ^ given.len();
+    for (index, byte) in secret.iter().enumerate() {
+        difference |= usize::from(byte ^ given.get(index).unwrap_or(&0));
+    }
+    if difference == 0 {
+        Ok(())
+    } else {
+        Err(Status::unauthenticated(format!(
+            "the {what} is missing or wrong"
+        )))
+    }
+}
+
+fn check_protocol(spoken: u32) -> Result<(), Status> {
+    if spoken == PROTOCOL {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(format!(
+        "this meta server speaks protocol {PROTOCOL}, not {spoken}"
+    )))
+}
+
+#[tonic::async_trait]
+impl routes_server::Routes for Services {
+    async fn query(
+        &self,
+        request: Request<meta::QueryRequest>,
+    ) -> Result<Response<meta::TableRoutes>, Status> {
+        let meta::QueryRequest { protocol, table } = request.into_inner();
+        check_protocol(protocol)?;
+        let routes = self
+            .ask(|reply| Command::Routes { name: table, reply })
+            .await?;
+        Ok(Response::new(routes))
+    }
+
+    type WatchStream = ReceiverStream<Result<meta::RoutesUpdate, Status>>;
+
+    async fn watch(
+        &self,
+        request: Request<meta::QueryRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let meta::QueryRequest { protocol, table } = request.into_inner();
+        check_protocol(protocol)?;
+        let (feed, updates) = mpsc::channel(WATCH_QUEUE);
+        let watch = |reply| Command::Watch {
+            name: table,
+            feed,
+            reply,
+        };
+        self.ask(watch).await?;
+        Ok(Response::new(ReceiverStream::new(updates)))
+    }
+}
+
+#[tonic::async_trait]
+impl admin_server::Admin for Services {
+    async fn create_table(
+        &self,
+        request: Request<meta::CreateTableRequest>,
+    ) -> Result<Response<meta::Table>, Status> {
+        self.check_operator(request.metadata())?;
+        self.change(Change::CreateTable(convert::specification(
+            request.into_inner(),
+        )))
+        .await
+    }
+
+    async fn drop_table(
+        &self,
+        request: Request<meta::TableName>,
+    ) -> Result<Response<meta::Table>, Status> {
+        self.check_operator(request.metadata())?;
+        let name = request.into_inner().name;
+        self.change(Change::DropTable { name, wall: wall() }).await
+    }
+
+    async fn recall_table(
+        &self,
+        request: Request<meta::TableName>,
+    ) -> Result<Response<meta::Table>, Status> {
+        self.check_operator(request.metadata())?;
+        let name = request.into_inner().name;
+        self.change(Change::RecallTable { name }).await
+    }
+
+    async fn list_tables(
+        &self,
+        request: Request<meta::ListTablesRequest>,
+    ) -> Result<Response<meta::ListTablesResponse>, Status> {
+        self.check_operator(request.metadata())?;
+        let mut tables = self.ask(|reply| Command::Tables { reply }).await?;
+        let dropped_too = request.into_inner().include_dropped;
+        tables.retain(|table| dropped_too || table.dropped_at == 0);
+        Ok(Response::new(meta::ListTablesResponse { tables }))
+    }
+
+    async fn show_table(
+        &self,
+        request: Request<meta::TableName>,
+    ) -> Result<Response<meta::TableRoutes>, Status> {
+        self.check_operator(request.metadata())?;
+        let name = request.into_inner().name;
+        let routes = self.ask(|reply| Command::Routes { name, reply }).await?;
+        Ok(Response::new(routes))
+    }
+
+    async fn list_nodes(
+        &self,
+        request: Request<meta::ListNodesRequest>,
+    ) -> Result<Response<meta::ListNodesResponse>, Status> {
+        self.check_operator(request.metadata())?;
+        let nodes = self.ask(|reply| Command::Nodes { reply }).await?;
+        Ok(Response::new(meta::ListNodesResponse { nodes }))
+    }
+}
+
+#[tonic::async_trait]
+impl nodes_server::Nodes for Services {
+    type JoinStream = ReceiverStream<Result<meta::ToNode, Status>>;
+
+    async fn join(
+        &self,
+        request: Request<Streaming<meta::FromNode>>,
+    ) -> Result<Response<Self::JoinStream>, Status> {
+        let mut from_node = request.into_inner();
+        let first = tokio::time::timeout(HELLO_TIMEOUT, from_node.message())
+            .await
+            .map_err(|_| {
+                Status::deadline_exceeded("a node's first message is its hello; none came")
+            })??;
+        let Some(from_node::Message::Hello(hello)) = first.and_then(|first| first.message) else {
+            return Err(BadMessage("hello, which comes first").into());
+        };
+        check_protocol(hello.protocol)?;
+        check_secret(
+            &self.config.cluster_secret,
+            hello.cluster_secret.as_bytes(),
+            "cluster secret",
+        )?;
+        let address = convert::node_address(hello.address)?;
+        let node = address.node;
+        let (feed, to_node) = mpsc::channel(NODE_QUEUE);
+        let (ends, ended) = oneshot::channel();
+        let complaints = feed.clone();
+        let join = |reply| Command::Join {
+            address,
+            incarnation: Incarnation(hello.incarnation),
+            feed,
+            ends,
+            reply,
+        };
+        let session = self.ask(join).await?;
+        let commands = self.commands.clone();
+        tokio::spawn(async move {
+            if let Err(status) = listen(node, session, from_node, &commands, ended).await {
+                // A node that takes nothing any more need not be told.
+                drop(complaints.try_send(Err(status)));
+            }
+            // Fails only when the leader is gone, and all sessions with it.
+            drop(commands.send(Command::Left { session, node }).await);
+        });
+        Ok(Response::new(ReceiverStream::new(to_node)))
+    }
+}
+
+/// Passes on what a node says, until it or the leader ends the session.
+async fn listen(
+    node: NodeId,
+    session: SessionId,
+    mut from_node: Streaming<meta::FromNode>,
+    commands: &mpsc::Sender<Command>,
+    mut ended: oneshot::Receiver<()>,
+) -> Result<(), Status> {
+    loop {
+        let message = tokio::select! {
+            message = from_node.message() => message?,
+            _ = &mut ended => return Ok(()),
+        };
+        let Some(message) = message else {
+            return Ok(());
+        };
+        let event = convert::event(node, message)?;
+        if commands
+            .send(Command::FromNode { session, event })
+            .await
+            .is_err()
+        {
+            return Ok(());
+        }
+    }
+}
