@@ -1,0 +1,268 @@
+//! The node's engine: opening it, and getting partitions from it.
+
+use crate::catalogue::{Catalogue, Entry, Health, sync_dir};
+use crate::checkpoint;
+use crate::event::Hooks;
+use crate::flush::Work;
+use crate::node::{Node, start_threads};
+use crate::options::EngineOptions;
+use crate::partition::Partition;
+use crate::rocks::Rocks;
+use crate::store::{Store, lock};
+use commands::rows::own::Applied;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use types::{PartitionId, SlotRange};
+
+/// Why the engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be used.
+    #[error("the storage directory cannot be used: {0}")]
+    Directory(#[from] std::io::Error),
+    /// `RocksDB` cannot be set up.
+    #[error("storage cannot be set up: {0}")]
+    Setup(String),
+}
+
+/// Sizes of the engine's parts at this moment, in bytes where nothing else is said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EngineStats {
+    /// Partitions known.
+    pub partitions: usize,
+    /// `RocksDB`s open, a number.
+    pub open: usize,
+    /// In overlays.
+    pub overlay: usize,
+    /// In memtables.
+    pub memtables: usize,
+    /// In the row cache.
+    pub row_cache: u64,
+    /// In the block cache.
+    pub block_cache: usize,
+}
+
+/// Storage of all partitions of a node. Clones are the same engine; it stops when the last of them and the last partition is
+/// dropped.
+#[derive(Clone)]
+pub struct Engine {
+    owner: Arc<Owner>,
+}
+
+/// Ends the threads with the last user.
+pub(crate) struct Owner {
+    pub(crate) node: Arc<Node>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Owner {
+    fn stop(&self) {
+        self.node.stop();
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+const SCRATCH: &str = "scratch";
+
+/// Open files that one instance may need: tables of a few levels, and its own few.
+const FILES_PER_INSTANCE: u64 = 24;
+
+impl Engine {
+    /// Opens the directory, or makes it. Opens no `RocksDB`, unless the catalogue is damaged.
+    pub fn open(options: EngineOptions, hooks: Hooks) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(&options.dir)?;
+        let scratch = options.dir.join(SCRATCH);
+        match std::fs::remove_dir_all(&scratch) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => std::fs::create_dir_all(&scratch)?,
+        }
+        let (mut catalogue, health) = Catalogue::open(&options.dir)?;
+        if health == Health::Damaged {
+            recover_catalogue(&options, &mut catalogue)?;
+        }
+        remove_unlisted(&options.dir, &catalogue)?;
+        sync_dir(&options.dir)?;
+        let max_open = bounded_by_files(options.max_open);
+        let (apply, jobs) = std::sync::mpsc::channel();
+        let (flush, work) = std::sync::mpsc::channel();
+        let node = Arc::new(Node::new(
+            options, hooks, catalogue, max_open, apply, flush,
+        )?);
+        let threads = start_threads(&node, jobs, work)?;
+        Ok(Self {
+            owner: Arc::new(Owner {
+                node,
+                threads: Mutex::new(threads),
+            }),
+        })
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        &self.owner.node
+    }
+
+    /// The partitions on disk and what is durable of each.
+    pub fn partitions(&self) -> Vec<(PartitionId, Applied)> {
+        lock(&self.node().catalogue)
+            .entries()
+            .iter()
+            .map(|(&id, entry)| (id, entry.durable))
+            .collect()
+    }
+
+    /// The partition, new and empty if nothing is known of it. There must be one value of each at a time.
+    pub fn partition(&self, id: PartitionId, slots: SlotRange) -> Partition {
+        let node = self.node();
+        let store = {
+            let known = lock(&node.catalogue).entries().get(&id).copied();
+            let mut stores = lock(&node.stores);
+            Arc::clone(stores.entry(id).or_insert_with(|| {
+                let entry = known.unwrap_or_else(|| Entry {
+                    number: node.next_number(),
+                    durable: Applied::default(),
+                });
+                Arc::new(Store::new(id, entry.number, entry.durable))
+            }))
+        };
+        Partition::new(Arc::clone(&self.owner), store, slots)
+    }
+
+    /// Forgets the partition and deletes its files, in the background. Its value must have been dropped. A crash may bring it back:
+    /// then remove it again.
+    pub fn remove(&self, id: PartitionId) {
+        let node = self.node();
+        let known = lock(&node.catalogue).entries().get(&id).copied();
+        let store = lock(&node.stores).remove(&id);
+        let store = store
+            .or_else(|| known.map(|entry| Arc::new(Store::new(id, entry.number, entry.durable))));
+        if let Some(store) = store {
+            checkpoint::remove(node, store);
+        }
+    }
+
+    /// Makes durable what `RocksDB` has of the partition; see also `Partition::flush`.
+    pub fn flush(&self, id: PartitionId) {
+        if let Some(store) = lock(&self.node().stores).get(&id) {
+            self.node().ask_flush(store);
+        }
+    }
+
+    /// A path for a checkpoint that comes or goes: on the engine's file system, emptied at every start.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.node().options.dir.join(SCRATCH).join(name)
+    }
+
+    /// Whether the overlays are over their budget: hold writes back until the next `Applied`.
+    pub fn overloaded(&self) -> bool {
+        let node = self.node();
+        node.overlay.load(Ordering::Relaxed) > node.options.overlay_budget
+    }
+
+    /// How large everything is.
+    pub fn stats(&self) -> EngineStats {
+        let node = self.node();
+        EngineStats {
+            partitions: lock(&node.stores).len(),
+            open: *lock(&node.open),
+            overlay: node.overlay.load(Ordering::Relaxed),
+            memtables: node.memtables.load(Ordering::Relaxed),
+            row_cache: node.cache.bytes(),
+            block_cache: node.rocks.cache_bytes(),
+        }
+    }
+
+    /// How many `RocksDB`s may be open at once.
+    pub fn max_open(&self) -> usize {
+        self.node().max_open
+    }
+
+    /// Ends the engine's threads. What is not durable is in the log, and is replayed from there.
+    pub fn shutdown(&self) {
+        self.owner.stop();
+        let _ = self.node().flush.send(Work::Stop);
+    }
+}
+
+/// As many instances as a part of the process' open files allows.
+fn bounded_by_files(wanted: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let allowed = limit.map_or(u64::MAX, |limit| limit / 2 / FILES_PER_INSTANCE);
+    let max = wanted
+        .min(usize::try_from(allowed).unwrap_or(usize::MAX))
+        .max(1);
+    if max < wanted {
+        tracing::warn!(
+            max,
+            wanted,
+            "fewer RocksDBs may be open: the limit of open files is low"
+        );
+    }
+    max
+}
+
+/// The partition and the number that a directory's name says.
+fn parse_dir(name: &str) -> Option<(PartitionId, u64)> {
+    let (id, number) = name.rsplit_once('-')?;
+    Some((id.parse().ok()?, number.parse().ok()?))
+}
+
+fn partition_dirs(dir: &Path) -> std::io::Result<Vec<(PartitionId, u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if let Some((id, number)) = entry.file_name().to_str().and_then(parse_dir) {
+            found.push((id, number, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+/// What is not listed was being installed or removed, or was never flushed: nothing that the log does not have.
+fn remove_unlisted(dir: &Path, catalogue: &Catalogue) -> std::io::Result<()> {
+    for (id, number, path) in partition_dirs(dir)? {
+        let listed = catalogue
+            .entries()
+            .get(&id)
+            .is_some_and(|entry| entry.number == number);
+        if !listed {
+            std::fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// A damaged record may have been anybody's: every directory is looked into.
+fn recover_catalogue(options: &EngineOptions, catalogue: &mut Catalogue) -> Result<(), OpenError> {
+    tracing::error!("the catalogue is damaged: looking into every partition");
+    let rocks = Rocks::new(options).map_err(|error| OpenError::Setup(error.to_string()))?;
+    let mut newest: BTreeMap<PartitionId, Entry> = BTreeMap::new();
+    for (id, number, path) in partition_dirs(&options.dir)? {
+        match rocks.inspect(&path) {
+            Ok(durable) if durable.decree.0 > 0 => {
+                let entry = newest.entry(id).or_insert(Entry { number, durable });
+                if number >= entry.number {
+                    *entry = Entry { number, durable };
+                }
+            }
+            Ok(_) => {}
+            Err(reason) => tracing::error!(partition = %id, reason, "its files cannot be read"),
+        }
+    }
+    for (id, entry) in newest {
+        catalogue.put(id, entry)?;
+    }
+    Ok(())
+}
