@@ -223,7 +223,7 @@ impl Peer {
     }
 
     /// Whether it owes acknowledgements, for which it could be removed.
-    fn owes(&self) -> bool {
+    pub(crate) fn owes(&self) -> bool {
         !self.truncated || self.sent > self.acked
     }
 

@@ -436,7 +436,10 @@ impl Replica {
             let untold = peer.told < committed && peer.hears_commits();
             if quiet && untold {
                 peer.told = committed;
-                peer.advanced(now);
+                // What it owes it owes since before.
+                if !peer.owes() {
+                    peer.advanced(now);
+                }
                 let message = Message::Committed { ballot, committed };
                 actions.push(Action::Send {
                     to: peer.node,
