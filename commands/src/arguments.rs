@@ -38,10 +38,12 @@ pub(crate) fn is(arg: &[u8], option: &str) -> bool {
     arg.eq_ignore_ascii_case(option.as_bytes())
 }
 
-/// The beginning of an argument as it may stand in an error: one line of text.
+/// The beginning of an argument as it may stand in an error: one line of text, up to a zero byte as in Redis.
 pub(crate) fn printable(arg: &[u8]) -> String {
     const MOST: usize = 128;
-    String::from_utf8_lossy(&arg[..arg.len().min(MOST)]).replace(['\r', '\n', '\0'], " ")
+    let shown = arg.iter().take(MOST).position(|&byte| byte == 0);
+    let shown = &arg[..shown.unwrap_or(arg.len().min(MOST))];
+    String::from_utf8_lossy(shown).replace(['\r', '\n'], " ")
 }
 
 /// In which form an expiry time is given.
