@@ -33,6 +33,8 @@ pub(crate) struct Chain {
     /// A segment is missing from the middle.
     pub(crate) broken: bool,
     pub(crate) bytes_read: u64,
+    /// Segments that were written behind one that was not synced.
+    pub(crate) torn_bytes: u64,
 }
 
 struct Found {
@@ -58,6 +60,7 @@ impl Chain {
             highest_sequence: 0,
             broken: false,
             bytes_read: 0,
+            torn_bytes: 0,
         };
         let mut found = BTreeMap::new();
         let mut names = disk.list().map_err(disk_error("list its directory"))?;
@@ -159,14 +162,8 @@ impl Chain {
             .iter()
             .rev()
             .find(|(_, segment)| segment.start.is_some());
-        let Some(newest) = newest.map(|(&sequence, _)| sequence) else {
-            // Not one beginning: what batches there are belong to no known chain. Without any it is simply empty.
-            self.broken = !found.is_empty();
-            for (_, segment) in found {
-                self.set_free(segment.name, segment.file);
-            }
-            return Ok(());
-        };
+        // Without any beginning all are "above it".
+        let newest = newest.map_or(0, |(&sequence, _)| sequence);
         // Segments above it whose beginning is not valid: a torn tail or damage, which their marks will tell.
         let mut links = Vec::new();
         for (sequence, segment) in found.split_off(&(newest + 1)).into_iter().rev() {
@@ -180,10 +177,13 @@ impl Chain {
         }
         let (mut sequence, mut end, mut index) = (newest, None, None);
         let mut released = 0;
-        let mut gaps = Vec::new();
+        let mut missing = None;
         loop {
             let Some(segment) = found.remove(&sequence) else {
-                gaps.push(sequence);
+                if newest == 0 {
+                    break;
+                }
+                missing = Some(sequence);
                 break;
             };
             let start = segment.start;
@@ -202,7 +202,7 @@ impl Chain {
                 (sequence, end) = (previous.sequence(), Some(previous.offset()));
                 index = (start.index > 0).then_some(start.index);
             } else {
-                gaps.push(sequence);
+                // Torn or damaged: its marks will tell.
                 let Some((&below, _)) = found.last_key_value() else {
                     break;
                 };
@@ -211,17 +211,17 @@ impl Chain {
         }
         links.reverse();
         self.links = links;
-        if let Some(&highest) = gaps.first() {
-            // A released segment is written over at any time; another is not missing by right.
-            self.broken = released < highest && !self.was_released(highest)?;
-            let below = self
-                .links
-                .iter()
-                .take_while(|link| !self.broken && link.sequence <= highest)
-                .count();
-            for link in self.links.drain(..below).collect::<Vec<Link>>() {
-                self.set_free(link.name, link.file);
+        if let Some(missing) = missing {
+            // A released segment is written over at any time. Another was never synced, beginning and all, or it is damage.
+            let released = released >= missing || was_released(self.links.iter().rev(), missing)?;
+            if !released && self.highest_mark()? <= Position::new(missing, 0) {
+                for link in std::mem::take(&mut self.links) {
+                    self.torn_bytes += link.file.size();
+                    self.set_free(link.name, link.file);
+                }
+                return self.follow(found);
             }
+            self.broken = !released;
         }
         for (_, segment) in found {
             self.set_free(segment.name, segment.file);
@@ -229,34 +229,17 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether the log says that the segment was released. Reads the newest segments: later ones say so in their beginning.
-    fn was_released(&mut self, sequence: u32) -> Result<bool, OpenError> {
-        for link in self.links.iter().rev() {
-            let failed = || disk_error(format!("read {}", link.name));
+    /// The highest mark of all that was followed.
+    fn highest_mark(&mut self) -> Result<Position, OpenError> {
+        let mut highest = Position::default();
+        for link in &self.links {
             let mut scanner = Scanner::new(&*link.file);
-            let end = link.end.unwrap_or(scanner.size());
-            let mut offset = 0;
-            while let Some(header) = scanner
-                .next_valid(offset, end, Some(link.sequence))
-                .map_err(failed())?
-            {
-                let batch = scanner
-                    .batch(header.position.offset(), Some(link.sequence))
-                    .map_err(failed())?;
-                let entries = batch
-                    .and_then(|(_, bytes)| batch::entries(bytes))
-                    .unwrap_or_default();
-                if entries
-                    .iter()
-                    .any(|(_, entry)| matches!(entry, Entry::Released(up_to) if *up_to >= sequence))
-                {
-                    return Ok(true);
-                }
-                offset = header.end().offset();
-            }
+            let end = Self::end_of(link).offset();
+            let found = scanner.highest_mark(0, end, link.sequence);
+            highest = highest.max(found.map_err(disk_error(format!("read {}", link.name)))?.1);
             self.bytes_read += scanner.bytes_read;
         }
-        Ok(false)
+        Ok(highest)
     }
 
     /// Where the log would go on if nothing were torn or damaged. Positions of links that are unknown end with their file.
@@ -264,4 +247,38 @@ impl Chain {
         let size = link.file.size().min(u64::from(u32::MAX)) as u32;
         Position::new(link.sequence, link.end.unwrap_or(size))
     }
+}
+
+/// Whether the log says that the segment was released. `links`: newest first, where that is most likely said.
+pub(crate) fn was_released<'a>(
+    links: impl Iterator<Item = &'a Link>,
+    sequence: u32,
+) -> Result<bool, OpenError> {
+    for link in links {
+        let failed = || disk_error(format!("read {}", link.name));
+        let mut scanner = Scanner::new(&*link.file);
+        let end = Chain::end_of(link).offset();
+        let mut offset = 0;
+        while let Some(header) = scanner
+            .next_valid(offset, end, Some(link.sequence))
+            .map_err(failed())?
+        {
+            let batch = scanner
+                .batch(header.position.offset(), Some(link.sequence))
+                .map_err(failed())?;
+            let entries = batch
+                .and_then(|(_, bytes)| batch::entries(bytes))
+                .unwrap_or_default();
+            let says = |(_, entry): &(u32, Entry)| match entry {
+                Entry::Released(up_to) => *up_to >= sequence,
+                Entry::Start(start) => start.released >= sequence,
+                _ => false,
+            };
+            if entries.iter().any(says) {
+                return Ok(true);
+            }
+            offset = header.end().offset();
+        }
+    }
+    Ok(false)
 }

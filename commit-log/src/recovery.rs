@@ -7,14 +7,14 @@
 
 use crate::Position;
 use crate::batch::{self, Header};
-use crate::chain::{Chain, Link, disk_error};
+use crate::chain::{Chain, Link, disk_error, was_released};
 use crate::codec::{Entry, IndexEntry};
 use crate::disk::Disk;
 use crate::index::{Durable, Index, Placed};
 use crate::options::{OpenError, Recovery};
 use crate::partition::MarkKind;
 use crate::scan::Scanner;
-use crate::tail::Files;
+use crate::tail::{Files, Free};
 use types::{Decree, PartitionId, Record, RecordBody};
 
 /// What opening needs to go on.
@@ -42,7 +42,15 @@ enum Outcome {
     /// At its end, over damage; the index, if it was seen.
     Damaged(Option<Vec<IndexEntry>>),
     /// The log ends here.
-    Cut(Position),
+    Cut { at: Position, damaged: bool },
+}
+
+fn set_free(link: Link) -> Free {
+    Free {
+        name: link.name,
+        file: link.file,
+        filled: 0,
+    }
 }
 
 pub(crate) fn recover(
@@ -56,12 +64,14 @@ pub(crate) fn recover(
         highest_sequence,
         broken,
         bytes_read,
+        torn_bytes,
     } = Chain::find(disk)?;
     let mut reading = Reading {
         durable,
         index: Index::default(),
         recovery: Recovery {
             bytes_read,
+            torn_bytes,
             ..Recovery::default()
         },
         mark: None,
@@ -81,10 +91,30 @@ pub(crate) fn recover(
         }
         let outcome = reading.segment(&link, remaining.as_slice())?;
         links.push(link);
+        if !matches!(
+            outcome,
+            Outcome::Whole | Outcome::Cut { damaged: false, .. }
+        ) {
+            // A released segment may have been written over in part: that is no damage, and nothing up to it counts.
+            let newest_first = remaining.as_slice().iter().rev().chain(links.iter().rev());
+            let sequence = links.last().map_or(0, |link: &Link| link.sequence);
+            if was_released(newest_first, sequence)? {
+                reading.index = Index {
+                    lost_track: broken,
+                    ..Index::default()
+                };
+                reading.recovery.damaged_bytes = 0;
+                files.free.extend(links.drain(..).map(set_free));
+                continue;
+            }
+        }
         match outcome {
             Outcome::Whole => {}
             Outcome::Damaged(index) => reading.quarantine(index),
-            Outcome::Cut(at) => {
+            Outcome::Cut { at, damaged } => {
+                if damaged {
+                    reading.quarantine(None);
+                }
                 end = Some(at);
                 break;
             }
@@ -93,11 +123,7 @@ pub(crate) fn recover(
     // Behind the cut nothing counts.
     for link in remaining {
         reading.recovery.torn_bytes += u64::from(Chain::end_of(&link).offset());
-        files.free.push(crate::tail::Free {
-            name: link.name,
-            file: link.file,
-            filled: 0,
-        });
+        files.free.push(set_free(link));
     }
     if let (Some(end), Some(segment)) = (end, reading.index.segments.back_mut()) {
         segment.end = end.offset();
@@ -193,7 +219,7 @@ impl Reading<'_> {
                 let begun = scanner.begun(offset, link.sequence).map_err(failed())?;
                 let behind = next.map_or(0, |next| end.offset() - next.position.offset());
                 self.recovery.torn_bytes += u64::from(begun.max(behind));
-                break Outcome::Cut(at);
+                break Outcome::Cut { at, damaged };
             }
             let until = next.map_or(end, |next| next.position);
             damaged = true;
@@ -201,18 +227,13 @@ impl Reading<'_> {
                 u64::from(until.min(mark.max(at)).offset().max(offset) - offset);
             if until.min(mark) < until {
                 // The hole reaches above the mark: behind it follows what was never synced.
-                self.quarantine(None);
-                break Outcome::Cut(at);
+                break Outcome::Cut { at, damaged };
             }
             offset = until.offset();
         };
         self.recovery.bytes_read += scanner.bytes_read;
         Ok(match outcome {
             Outcome::Whole if damaged => Outcome::Damaged(sealed),
-            Outcome::Cut(at) if damaged => {
-                self.quarantine(None);
-                Outcome::Cut(at)
-            }
             other => other,
         })
     }
