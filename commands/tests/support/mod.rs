@@ -6,6 +6,7 @@ pub mod redis;
 
 use bytes::Bytes;
 use commands::effects::{self, Effects};
+use commands::garbage::Judge;
 use commands::memory::MemoryView;
 use commands::{
     Direction, Evaluated, Interrupt, Limits, Moment, Reply, View, ViewMut, evaluate_read,
@@ -61,6 +62,8 @@ pub struct Partition {
     pub moment: Moment,
     /// What the mutations so far made of nothing.
     pub replica: MemoryView,
+    /// The effects of the last mutation that had any.
+    pub last_batch: Option<Bytes>,
 }
 
 impl Default for Partition {
@@ -83,12 +86,19 @@ impl Partition {
                 limits: Limits::default(),
             },
             replica: MemoryView::new(),
+            last_batch: None,
         }
     }
 
     /// Time passes.
     pub fn advance(&mut self, milliseconds: u64) {
         self.moment.now.0 += milliseconds;
+    }
+
+    /// Drops what compaction may drop at this time. The replica's rows go the same way.
+    pub fn compact(&mut self) {
+        compact(&mut self.open.rows, self.moment.now);
+        compact(&mut self.replica, self.moment.now);
     }
 
     /// Evaluates a command written as words.
@@ -166,10 +176,22 @@ impl Partition {
             let batch = self.open.effects.take();
             assert!(effects::rows(&batch).all(|row| row.is_ok()));
             self.replica.apply(&batch).unwrap();
+            self.last_batch = Some(batch);
         }
         self.moment.decree = self.moment.decree.next();
         self.moment.random = self.moment.random.wrapping_mul(6_364_136_223_846_793_005) + 1;
     }
+}
+
+/// A full compaction: every row is judged by the rows that were there when it began.
+pub fn compact(rows: &mut MemoryView, at: Timestamp) {
+    let mut snapshot = rows.clone();
+    let mut judge = Judge::new(at);
+    rows.retain(|row, value| {
+        !judge
+            .is_garbage(row, value, &mut |row| snapshot.get(row))
+            .unwrap()
+    });
 }
 
 fn unchanged(reply: Reply) -> Evaluated {
