@@ -155,7 +155,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     done += 1;
                 }
             }
-            let cpu = (thread_time() - cpu).as_nanos() as f64;
+            let cpu = thread_time().saturating_sub(cpu).as_nanos() as f64;
             let rate = done as f64 / start.elapsed().as_secs_f64();
             println!("{name}: {rate:.0} a second with {in_flight} in flight, {:.0} ns of the client's thread each", cpu / done as f64);
         }

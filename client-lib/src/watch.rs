@@ -9,6 +9,7 @@ use proto::common::NodeAddress;
 use proto::meta::{PartitionRoute, RoutesUpdate};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::Streaming;
 
 /// Between two questions of a lane in doubt.
@@ -50,39 +51,44 @@ impl Watch {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.doubt() => {}
+                () = self.doubt(Instant::now() + ASK_EVERY) => {}
             }
             pause = (pause * 2).min(FOLLOW_AGAIN.1);
         }
     }
 
-    /// A lane asks for news, but not all the time.
-    async fn doubt(&self) {
-        tokio::time::sleep(ASK_EVERY).await;
+    /// Waits until a lane asks for news, but not before `next`.
+    async fn doubt(&self, next: Instant) {
+        tokio::time::sleep_until(next).await;
         self.home.refresh.notified().await;
     }
 
     async fn follow(&self, mut updates: Streaming<RoutesUpdate>) -> Ended {
+        let mut next = Instant::now();
         loop {
-            tokio::select! {
+            let asked = async {
+                self.doubt(next).await;
+                self.meta.query_once(&self.home.name).await
+            };
+            // an update that comes while a question is under way answers it
+            let (table, partitions, nodes) = tokio::select! {
                 update = updates.message() => match update {
-                    Ok(Some(update)) => {
-                        if update.table.as_ref().is_some_and(|table| table.id != self.home.id || table.dropped_at != 0) {
-                            return Ended::TableGone;
-                        }
-                        self.apply(&update.nodes, update.partitions);
-                    }
+                    Ok(Some(update)) => (update.table, update.partitions, update.nodes),
                     Ok(None) | Err(_) => return Ended::Broken,
                 },
-                () = self.home.refresh.notified() => match self.meta.query_once(&self.home.name).await {
+                routes = asked => match routes {
                     Ok(routes) => {
-                        self.apply(&routes.nodes, routes.partitions);
-                        tokio::time::sleep(ASK_EVERY).await;
+                        next = Instant::now() + ASK_EVERY;
+                        (routes.table, routes.partitions, routes.nodes)
                     }
-                    // the stream says so too, if it is true
+                    // if it is true, following again says so too
                     Err(NoRoutes::NoSuchTable | NoRoutes::Unavailable(_)) => return Ended::Broken,
                 },
+            };
+            if table.is_some_and(|table| table.id != self.home.id || table.dropped_at != 0) {
+                return Ended::TableGone;
             }
+            self.apply(&nodes, partitions);
         }
     }
 

@@ -48,7 +48,7 @@ async fn run(seed: u64, chance_of_break: f64) -> (Vec<Sent>, Vec<Vec<u64>>) {
     });
     let options = cluster
         .options()
-        .deadline(Duration::from_secs(60))
+        .deadline(Duration::from_mins(1))
         .backoff(Duration::from_millis(1), Duration::from_millis(4));
     let table = Client::connect(options)
         .await

@@ -1,0 +1,271 @@
+//! What happens to a lane: requests, answers, lost streams, routes, the passing of time.
+
+use super::request::{Kind, Op, Verdict, judge};
+use super::state::{Phase, Route, State};
+use crate::Error;
+use crate::completion::Deliveries;
+use crate::conflict::LostWrites;
+use crate::core::Home;
+use crate::stream::{InFlight, Lost, Stream};
+use proto::data::{Refusal, refusal, response};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use types::Configuration;
+
+/// How long a server that is no longer primary may take to answer what it has before the lane goes on without it. The new primary
+/// serves only when the fate of the old one's writes is settled, so going on breaks no order.
+const ABANDON_AFTER: Duration = Duration::from_millis(200);
+
+/// The requests of one partition.
+pub(crate) struct Lane {
+    pub(super) home: Arc<Home>,
+    pub(crate) partition: u32,
+    pub(super) state: Mutex<State>,
+}
+
+impl Lane {
+    pub(crate) fn new(home: Arc<Home>, partition: u32) -> Arc<Self> {
+        let epoch = home.core.next_epoch();
+        Arc::new(Self {
+            home,
+            partition,
+            state: Mutex::new(State {
+                route: None,
+                phase: Phase::Detached,
+                term: 0,
+                epoch,
+                next_sequence: 0,
+                in_flight: 0,
+                waiting: VecDeque::new(),
+                refused: Vec::new(),
+                lost: LostWrites::default(),
+                failures: 0,
+                detour: 0,
+                reason: String::new(),
+                driven: false,
+            }),
+        })
+    }
+
+    pub(crate) fn table(&self) -> u32 {
+        self.home.id
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn route(&self) -> Option<Route> {
+        let route = self.lock().route.clone()?;
+        Some(Route {
+            ballot: route.ballot,
+            primary: route.primary.node,
+            secondaries: route.secondaries.iter().map(|member| member.node).collect(),
+            address: self
+                .home
+                .core
+                .address(route.primary.node)
+                .map(|address| address.to_string()),
+        })
+    }
+
+    /// Takes in a request behind all earlier ones. Its cost is reserved already.
+    pub(crate) fn submit(self: &Arc<Self>, mut op: Op) {
+        {
+            let mut state = self.lock();
+            op.sequence = state.next_sequence;
+            state.next_sequence += 1;
+            state.waiting.push_back(op);
+            self.pump_and_deliver(state);
+        }
+        self.home.core.driver.nudge();
+    }
+
+    /// Takes in an answer to each of `requests`, which are all of this lane.
+    pub(crate) fn answered(
+        self: &Arc<Self>,
+        first: (InFlight, Option<response::Result>),
+        mut more: impl FnMut() -> Option<(InFlight, Option<response::Result>)>,
+        out: &mut Deliveries,
+    ) {
+        let mut state = self.lock();
+        let mut next = Some(first);
+        while let Some((request, result)) = next {
+            self.answer(&mut state, request, result, out);
+            next = more();
+        }
+        self.settle_drain(&mut state, out);
+        self.pump(&mut state, out);
+    }
+
+    fn answer(
+        &self,
+        state: &mut State,
+        request: InFlight,
+        result: Option<response::Result>,
+        out: &mut Deliveries,
+    ) {
+        let InFlight { term, mut op, .. } = request;
+        let verdict = judge(result, op.kind);
+        if term != state.term {
+            // the lane has gone on without it; sending it again now would put it behind later ones
+            let outcome = match verdict {
+                Verdict::Ended(outcome) => outcome,
+                Verdict::Again(refusal) => Err(Error::Unavailable(refusal.message)),
+            };
+            return op.end(outcome, out);
+        }
+        state.in_flight -= 1;
+        match verdict {
+            Verdict::Ended(outcome) => {
+                if matches!(outcome, Err(Error::OutcomeUnknown(_))) {
+                    // reads before it may yet be refused: see `conflict`
+                    state.lost.add(op.sequence, op.operation.clone());
+                    state.drain(false);
+                } else {
+                    state.failures = 0;
+                    state.detour = 0;
+                }
+                if matches!(outcome, Err(Error::NoSuchTable(_))) {
+                    // or is it? the meta servers know
+                    self.home.refresh.notify_one();
+                }
+                op.end(outcome, out);
+            }
+            Verdict::Again(refusal) => {
+                let not_primary = refusal.kind() == refusal::Kind::NotPrimary;
+                let first = matches!(state.phase, Phase::Flowing(_));
+                state.drain(true);
+                if self.learn_from(state, refusal) {
+                    state.redirect(Instant::now() + ABANDON_AFTER);
+                } else if not_primary {
+                    // it knows no better: another one may
+                    state.detour = state.detour.wrapping_add(first.into());
+                    self.home.refresh.notify_one();
+                }
+                if op.completion.is_some() {
+                    state.refused.push(op);
+                }
+            }
+        }
+    }
+
+    /// Takes in that the stream of `lost` is gone; all of them are of this lane.
+    pub(crate) fn stream_lost(
+        self: &Arc<Self>,
+        lost: Vec<Lost>,
+        reason: &str,
+        out: &mut Deliveries,
+    ) {
+        let mut state = self.lock();
+        reason.clone_into(&mut state.reason);
+        // at once the first time; a server that goes on ending its streams is asked with pauses
+        let pause = state.failures > 0;
+        state.failures = state.failures.saturating_add(1);
+        for Lost { request, sent } in lost {
+            let InFlight { term, mut op, .. } = request;
+            let current = term == state.term;
+            if current {
+                state.in_flight -= 1;
+                state.drain(pause);
+            }
+            if op.kind == Kind::Write && sent {
+                op.end(Err(Error::OutcomeUnknown(reason.to_owned())), out);
+                if current {
+                    state.lost.add(op.sequence, op.operation);
+                }
+            } else if current {
+                if op.completion.is_some() {
+                    state.refused.push(op);
+                }
+            } else {
+                op.end(Err(Error::Unavailable(reason.to_owned())), out);
+            }
+        }
+        self.settle_drain(&mut state, out);
+        self.pump(&mut state, out);
+    }
+
+    /// Takes in what a meta server says.
+    pub(crate) fn routed(self: &Arc<Self>, configuration: Configuration) {
+        let mut state = self.lock();
+        if state.learn(configuration) {
+            state.failures = 0;
+            state.redirect(Instant::now() + ABANDON_AFTER);
+        }
+        self.pump_and_deliver(state);
+    }
+
+    /// The link that it waits for is open.
+    pub(crate) fn link_opened(self: &Arc<Self>) {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Opening) {
+            state.phase = Phase::Detached;
+        }
+        self.pump_and_deliver(state);
+    }
+
+    /// The link that it waits for could not be opened.
+    pub(crate) fn link_failed(self: &Arc<Self>, reason: &str) {
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Opening) {
+            self.unreachable(&mut state, reason);
+        }
+        self.pump_and_deliver(state);
+    }
+
+    /// The table is gone: nothing more will be answered.
+    pub(crate) fn table_gone(self: &Arc<Self>) {
+        let state = self.lock();
+        self.pump_and_deliver(state);
+    }
+
+    /// The driver's look at a lane in trouble: deadlines, pauses. Says whether to look again.
+    pub(crate) fn tick(self: &Arc<Self>, now: Instant, out: &mut Deliveries) -> bool {
+        let mut state = self.lock();
+        state.expire(now, out);
+        match &state.phase {
+            Phase::Paused { until } if *until <= now => state.phase = Phase::Detached,
+            Phase::Draining {
+                stream,
+                abandon_at: Some(at),
+                ..
+            } if *at <= now => {
+                let stream = Arc::clone(stream);
+                self.abandon(&mut state, &stream, out);
+            }
+            _ => {}
+        }
+        state.driven = false;
+        self.pump_quietly(&mut state, out);
+        state.driven = state.needs_driver();
+        state.driven
+    }
+
+    /// Stops waiting for a server that is no longer primary and does not answer.
+    fn abandon(self: &Arc<Self>, state: &mut State, stream: &Stream, out: &mut Deliveries) {
+        state.term = state.term.wrapping_add(1);
+        state.in_flight = 0;
+        let mut reads = Vec::new();
+        stream.take_reads(self, &mut reads);
+        reads.retain(|op| op.completion.is_some());
+        state.refused.append(&mut reads);
+        stream.each_write(self, |op| state.lost.add(op.sequence, op.operation.clone()));
+        self.settle_drain(state, out);
+    }
+
+    fn learn_from(&self, state: &mut State, refusal: Refusal) -> bool {
+        state.reason = refusal.message;
+        let Ok(configuration) = proto::configuration(refusal.configuration) else {
+            return false;
+        };
+        if !state.is_news(&configuration) {
+            return false;
+        }
+        if let Some(address) = refusal.primary {
+            self.home.core.learn_address(&address);
+        }
+        state.learn(configuration)
+    }
+}

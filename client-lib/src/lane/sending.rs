@@ -1,0 +1,153 @@
+//! What a lane does with what waits: where it goes, and when again.
+
+use super::events::Lane;
+use super::request::Kind;
+use super::state::{Phase, State};
+use crate::Error;
+use crate::completion::Deliveries;
+use crate::link::Acquired;
+use crate::stream::Stream;
+use rand::RngExt;
+use std::sync::{Arc, MutexGuard};
+use std::time::Instant;
+
+impl Lane {
+    /// When everything of the epoch is answered: what was refused goes to the front, under a new epoch.
+    pub(super) fn settle_drain(&self, state: &mut State, out: &mut Deliveries) {
+        if state.in_flight > 0 {
+            return;
+        }
+        let Phase::Draining { pause, .. } = state.phase else {
+            return;
+        };
+        state.refused.sort_by_key(|op| op.sequence);
+        if let Some(conflicts) = state.lost.test() {
+            state.refused.retain_mut(|op| {
+                let misplaced = op.kind == Kind::Read && conflicts(op.sequence, &op.operation);
+                if misplaced {
+                    let error = Error::Unavailable(
+                        "a later write of this key was lost with the connection".into(),
+                    );
+                    op.end(Err(error), out);
+                }
+                !misplaced
+            });
+        }
+        state.lost.clear();
+        for op in state.refused.drain(..).rev() {
+            state.waiting.push_front(op);
+        }
+        state.epoch = self.home.core.next_epoch();
+        state.phase = if pause {
+            self.pause(&mut state.failures)
+        } else {
+            Phase::Detached
+        };
+    }
+
+    pub(super) fn pause(&self, failures: &mut u32) -> Phase {
+        let (min, max) = self.home.core.options.backoff;
+        let pause = min.saturating_mul(1 << (*failures).min(16)).min(max);
+        *failures = failures.saturating_add(1);
+        // half of it at random, so that many lanes and clients do not come back at once
+        Phase::Paused {
+            until: Instant::now() + pause.mul_f64(rand::rng().random_range(0.5..1.0)),
+        }
+    }
+
+    pub(super) fn unreachable(&self, state: &mut State, reason: &str) {
+        reason.clone_into(&mut state.reason);
+        state.detour = state.detour.wrapping_add(1);
+        state.phase = self.pause(&mut state.failures);
+        self.home.refresh.notify_one();
+    }
+
+    pub(super) fn pump_and_deliver(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let mut out = Deliveries::default();
+        self.pump(&mut state, &mut out);
+        drop(state);
+        out.deliver(&self.home.core.budget);
+    }
+
+    pub(super) fn pump(self: &Arc<Self>, state: &mut State, out: &mut Deliveries) {
+        self.pump_quietly(state, out);
+        if !state.driven && state.needs_driver() {
+            state.driven = true;
+            self.home.core.driver.look_at(self);
+        }
+    }
+
+    /// Sends what can be sent.
+    pub(super) fn pump_quietly(self: &Arc<Self>, state: &mut State, out: &mut Deliveries) {
+        loop {
+            if state.waiting.is_empty() {
+                return;
+            }
+            match &state.phase {
+                Phase::Flowing(stream) => {
+                    let stream = Arc::clone(stream);
+                    if self.send(state, &stream) {
+                        return;
+                    }
+                    if state.in_flight > 0 {
+                        // what was in flight is on its way back through `stream_lost`
+                        state.phase = Phase::Draining {
+                            stream,
+                            pause: false,
+                            abandon_at: None,
+                        };
+                        return;
+                    }
+                    state.phase = Phase::Detached;
+                }
+                Phase::Detached => self.attach(state, out),
+                Phase::Draining { .. }
+                | Phase::Paused { .. }
+                | Phase::Opening
+                | Phase::Unrouted => return,
+            }
+        }
+    }
+
+    /// Pushes all that waits; false if the stream has ended.
+    fn send(self: &Arc<Self>, state: &mut State, stream: &Stream) -> bool {
+        let mut pusher = stream.pusher();
+        while pusher.is_open() {
+            let Some(op) = state.waiting.pop_front() else {
+                return true;
+            };
+            pusher.push(self, state.term, state.epoch, op);
+            state.in_flight += 1;
+        }
+        false
+    }
+
+    /// Finds the stream to whoever should be primary.
+    fn attach(self: &Arc<Self>, state: &mut State, out: &mut Deliveries) {
+        if self.home.is_gone() {
+            for mut op in state.waiting.drain(..) {
+                op.end(Err(Error::NoSuchTable(self.home.name.clone())), out);
+            }
+            return;
+        }
+        let Some(node) = state.target() else {
+            "the partition has no primary yet".clone_into(&mut state.reason);
+            state.phase = Phase::Unrouted;
+            self.home.refresh.notify_one();
+            return;
+        };
+        let Some(address) = self.home.core.address(node) else {
+            return self.unreachable(state, &format!("the address of node {node} is not known"));
+        };
+        match self
+            .home
+            .core
+            .link(&address, self.home.credential.as_ref())
+            .acquire(self)
+        {
+            Acquired::Open(stream) => state.phase = Phase::Flowing(stream),
+            Acquired::Opening => state.phase = Phase::Opening,
+            Acquired::Failed(reason) => self.unreachable(state, &reason),
+        }
+    }
+}
