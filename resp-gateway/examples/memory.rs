@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p resp-gateway --example memory -- 127.0.0.1:7777 [partitions]`
 
-#[path = "../tests/support/memory.rs"]
+#[path = "../tests/gateway/memory.rs"]
 #[allow(dead_code)]
 mod memory;
 

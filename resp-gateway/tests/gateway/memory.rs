@@ -36,7 +36,12 @@ pub(crate) struct Table {
 }
 
 impl Memory {
-    pub(crate) fn with_table(mut self, name: &str, password: Option<&str>, partitions: usize) -> Self {
+    pub(crate) fn with_table(
+        mut self,
+        name: &str,
+        password: Option<&str>,
+        partitions: usize,
+    ) -> Self {
         let table = Table {
             partitions: RefCell::new((0..partitions).map(|_| MemoryView::new()).collect()),
             decree: Cell::new(0),
