@@ -18,6 +18,9 @@ pub(crate) struct Follower {
     truncate_ack: Option<u64>,
     /// When to propose itself in the primary's place.
     pub(crate) succession: Option<Succession>,
+    /// When to ask for a stream, as long as there is none, and how often that was done.
+    join_at: Instant,
+    joins: u32,
 }
 
 /// The primary's mutations under one ballot, in decree order (L1).
@@ -45,7 +48,16 @@ impl Follower {
             stream: None,
             truncate_ack: None,
             succession: None,
+            join_at: Instant::default(),
+            joins: 0,
         }
+    }
+
+    /// When it wants to be woken. `member`: a learner asks for nothing, its primary will go on or give up.
+    pub(crate) fn deadline(&self, member: bool) -> Option<Instant> {
+        let succession = self.succession.map(|succession| succession.at);
+        let join = (member && self.stream.is_none()).then_some(self.join_at);
+        [succession, join].into_iter().flatten().min()
     }
 }
 
@@ -95,6 +107,21 @@ impl Replica {
     pub(crate) fn send_stale(&self, to: NodeId, actions: &mut Vec<Action>) {
         if let Some(configuration) = self.configuration.clone() {
             let message = Message::Stale { configuration };
+            actions.push(Action::Send { to, message });
+        }
+    }
+
+    /// Asks the primary for a stream: after a restart, or when its truncate was lost. A primary that is none any more says so, and
+    /// what it knows; without this, a secondary whose own takeover was stored while it was down would never hear of it.
+    pub(crate) fn join(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let (ballot, member) = (self.ballot(), self.is_member());
+        let resend = self.settings.resend;
+        if let Role::Follower(follower) = &mut self.role
+            && (member && follower.stream.is_none() && follower.join_at <= now)
+        {
+            follower.join_at = now + resend * (1 << follower.joins.min(5));
+            follower.joins += 1;
+            let (to, message) = (follower.primary, Message::Join { ballot });
             actions.push(Action::Send { to, message });
         }
     }

@@ -7,7 +7,7 @@ use crate::appends::Written;
 use crate::follower::Follower;
 use crate::primary::Primary;
 use crate::replica::{Replica, Role, Vouched};
-use crate::{Action, Deletion, Flush, Standing};
+use crate::{Action, Deletion, Flush, Message, Standing};
 use types::{Configuration, Instant, LearnSignature, NodeId, RecordBody};
 
 impl Replica {
@@ -113,6 +113,7 @@ impl Replica {
             };
         }
         end_learns(&role, actions);
+        tell_followers(&role, configuration, actions);
         if self.is_member() {
             return Role::Follower(Follower::of(primary));
         }
@@ -188,6 +189,16 @@ fn end_learns(role: &Role, actions: &mut Vec<Action>) {
     if let Role::Primary(primary) = role {
         for peer in &primary.peers {
             peer.end_learn(actions);
+        }
+    }
+}
+
+/// A primary that is none any more tells those who followed it why: the new one may be among them and not know.
+fn tell_followers(role: &Role, configuration: &Configuration, actions: &mut Vec<Action>) {
+    if let Role::Primary(primary) = role {
+        for peer in primary.peers.iter().filter(|peer| !peer.is_learner()) {
+            let message = Message::Stale { configuration: configuration.clone() };
+            actions.push(Action::Send { to: peer.node, message });
         }
     }
 }

@@ -222,12 +222,8 @@ impl Leases {
             };
         }
         let restarted = peer.holder != Incarnation::default() && beacon.incarnation > peer.holder;
-        if beacon.incarnation > peer.holder {
-            // Its memory of exceptions is gone, and so is every primary that needed them: a replica in its new life counts only
-            // members that vouched to it since. The time until the old life's leases have run out stays.
-            peer.holder = beacon.incarnation;
-            peer.unacknowledged.clear();
-        }
+        // Exceptions stay unacknowledged in the holder's new life: its replicas may have been vouched for before its first beacon.
+        peer.holder = beacon.incarnation;
         peer.hear(now);
         let settled = peer.settle(&beacon.acknowledged);
         let exceptions = peer.pending_exceptions(limit);

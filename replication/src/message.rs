@@ -57,6 +57,11 @@ pub enum Message {
         /// What it knows.
         configuration: Configuration,
     },
+    /// Secondary to the primary it believes in, when it has no stream of prepares from it: begin one, or say what became of you.
+    Join {
+        /// What the sender knows.
+        ballot: Ballot,
+    },
     /// The sender is no member of the configuration that the message assumes: it must learn (C5, C6).
     NotMember {
         /// Of the message it answers.
@@ -116,4 +121,28 @@ pub enum Message {
         /// The life of the node that vouches.
         incarnation: Incarnation,
     },
+}
+
+impl Message {
+    /// What a node answers for a partition of which it has no replica. An offer to learn has no such answer: it makes one.
+    pub fn answer_of_nobody(&self) -> Option<Self> {
+        let ballot = match self {
+            Self::Truncate { configuration, .. } => configuration.ballot,
+            Self::Prepare { mutation, .. } => mutation.ballot,
+            Self::Committed { ballot, .. }
+            | Self::Join { ballot }
+            | Self::LearnLog { ballot, .. }
+            | Self::LearnComplete { ballot, .. } => *ballot,
+            Self::TruncateAck { .. }
+            | Self::PrepareAck { .. }
+            | Self::Stale { .. }
+            | Self::NotMember { .. }
+            | Self::Resign { .. }
+            | Self::TakeOver { .. }
+            | Self::LearnOffer { .. }
+            | Self::LearnRequest { .. }
+            | Self::LearnReady { .. } => return None,
+        };
+        Some(Self::NotMember { ballot })
+    }
 }

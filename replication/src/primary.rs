@@ -387,7 +387,8 @@ impl Replica {
     ) {
         let obeyed = self.obeys(from);
         let Role::Primary(primary) = &mut self.role else {
-            return;
+            // A primary that its own disk disowns will never serve.
+            return self.on_resign(now, from, ballot, actions);
         };
         if primary.ballot != ballot {
             return;
@@ -396,6 +397,38 @@ impl Replica {
             (peer.lost, peer.disowned, peer.life) = (Some(now), true, None);
         } else if !obeyed {
             self.dismiss(from, actions);
+        }
+    }
+
+    /// A secondary has no stream.
+    pub(crate) fn on_join(&mut self, now: Instant, from: NodeId, ballot: Ballot, actions: &mut Vec<Action>) {
+        if ballot < self.ballot() {
+            return self.send_stale(from, actions);
+        }
+        let disowned = !self.is_member();
+        let Some(configuration) = self.configuration.as_ref().filter(|known| known.ballot == ballot) else {
+            if self.is_blank() {
+                let message = Message::NotMember { ballot };
+                actions.push(Action::Send { to: from, message });
+            }
+            return;
+        };
+        match &mut self.role {
+            Role::Primary(primary) if primary.persisted => {
+                let last = primary.last;
+                if let Some(peer) = primary.peer(from).filter(|peer| !peer.is_learner()) {
+                    // Whatever vouched or took prepares before was another life of it.
+                    peer.life = None;
+                    peer.rewind();
+                    peer.attempted(now);
+                    actions.push(peer.truncate(configuration, last));
+                }
+            }
+            Role::Inactive if configuration.primary.node == self.identity.me && disowned => {
+                let message = Message::Resign { ballot };
+                actions.push(Action::Send { to: from, message });
+            }
+            Role::Inactive | Role::Follower(_) | Role::Primary(_) => {}
         }
     }
 

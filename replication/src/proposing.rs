@@ -158,7 +158,6 @@ impl Replica {
     pub(crate) fn on_resign(
         &mut self,
         now: Instant,
-        _leases: &Leases,
         from: NodeId,
         ballot: Ballot,
         actions: &mut Vec<Action>,
@@ -265,6 +264,7 @@ impl Replica {
         if self.restart_at.is_some_and(|at| at <= now) {
             self.restart(now, actions);
         }
+        self.join(now, actions);
         match &mut self.role {
             Role::Inactive => {}
             Role::Follower(follower) => {

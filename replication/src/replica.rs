@@ -162,8 +162,8 @@ impl Replica {
         }
         match event {
             Event::Submit { timestamp, effects } => self.submit(now, timestamp, effects, actions),
-            Event::Received { from, message } => self.receive(now, leases, from, message, actions),
-            Event::LogFlushed { number } => self.log_flushed(now, leases, number, actions),
+            Event::Received { from, message } => self.receive(now, from, message, actions),
+            Event::LogFlushed { number } => self.log_flushed(now, number, actions),
             Event::Tick => self.tick(now, leases, actions),
             Event::PeerLost { node } => self.peer_lost(now, node, actions),
             Event::ExceptionAcknowledged => {}
@@ -207,7 +207,6 @@ impl Replica {
     fn receive(
         &mut self,
         now: Instant,
-        leases: &Leases,
         from: NodeId,
         message: Message,
         actions: &mut Vec<Action>,
@@ -245,8 +244,9 @@ impl Replica {
                 self.on_prepare_ack(now, from, (ballot, signature), prepared, committed);
             }
             Message::Stale { configuration } => self.configuration_known(configuration, actions),
+            Message::Join { ballot } => self.on_join(now, from, ballot, actions),
             Message::NotMember { ballot } => self.on_not_member(now, from, ballot, actions),
-            Message::Resign { ballot } => self.on_resign(now, leases, from, ballot, actions),
+            Message::Resign { ballot } => self.on_resign(now, from, ballot, actions),
             Message::TakeOver { ballot, then } => {
                 self.on_take_over(now, from, ballot, then, actions)
             }
@@ -283,7 +283,6 @@ impl Replica {
     fn log_flushed(
         &mut self,
         now: Instant,
-        _leases: &Leases,
         number: u64,
         actions: &mut Vec<Action>,
     ) {
@@ -348,7 +347,7 @@ impl Replica {
     pub fn deadline(&self) -> Option<Instant> {
         let role = match &self.role {
             Role::Inactive => None,
-            Role::Follower(follower) => follower.succession.map(|succession| succession.at),
+            Role::Follower(follower) => follower.deadline(self.is_member()),
             Role::Primary(primary) => primary.deadline(self),
         };
         [role, self.proposal_deadline(), self.restart_at]

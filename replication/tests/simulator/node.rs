@@ -38,9 +38,32 @@ pub(crate) struct Disk {
     pub(crate) log: Vec<RecordBody>,
     /// How many records of the log survive a loss of power.
     pub(crate) synced: usize,
+    /// How many records were dropped before those.
+    dropped: usize,
     pub(crate) rocksdb: State,
     /// The log has every decree from here on.
     pub(crate) oldest: Decree,
+}
+
+impl Disk {
+    /// Where the log ends, in records since it began.
+    pub(crate) fn end(&self) -> usize {
+        self.dropped + self.log.len()
+    }
+
+    /// The log is synced up to that end.
+    pub(crate) fn sync(&mut self, end: usize) {
+        self.synced = self.synced.max(end.saturating_sub(self.dropped)).min(self.log.len());
+    }
+
+    /// Drops records that nothing needs any more.
+    pub(crate) fn drop_records(&mut self, obsolete: impl Fn(&RecordBody) -> bool) {
+        let before = self.log.len();
+        self.log.retain(|record| !obsolete(record));
+        let dropped = before - self.log.len();
+        self.dropped += dropped;
+        self.synced = self.synced.saturating_sub(dropped);
+    }
 }
 
 pub(crate) struct Node {
@@ -164,6 +187,8 @@ impl Node {
     pub(crate) fn start(&mut self, true_time: u64, actions: &mut Vec<replication::Action>) {
         self.up = true;
         self.incarnation.0 += 1;
+        // What a start finds in the log it may acknowledge: the log is synced before anything else happens.
+        self.disk.synced = self.disk.log.len();
         let now = self.local(true_time);
         let settings = LeaseSettings::default();
         let grace = settings.grace;
@@ -237,13 +262,9 @@ impl Node {
         }
         if recycle {
             let durable = self.disk.rocksdb.applied;
-            let obsolete = |record: &RecordBody| {
-                record
-                    .mutation()
-                    .is_some_and(|mutation| mutation.decree <= durable)
-            };
-            self.disk.log.retain(|record| !obsolete(record));
-            self.disk.synced = self.disk.log.len();
+            self.disk.drop_records(|record| {
+                record.mutation().is_some_and(|mutation| mutation.decree <= durable)
+            });
             self.disk.oldest = self.disk.oldest.max(durable.next());
         }
     }

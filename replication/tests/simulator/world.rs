@@ -351,8 +351,7 @@ impl World {
                 }
             }
             Happening::Flushed { number, position } => {
-                let synced = &mut self.nodes[node].disk.synced;
-                *synced = position.max(*synced);
+                self.nodes[node].disk.sync(position);
                 crate::invariants::note_synced_ballot(self, node);
                 self.step(node, Event::LogFlushed { number });
             }
@@ -447,15 +446,11 @@ impl World {
                     MetaStream::Down
                 };
                 self.step(node, Event::MetaStream(meta));
-            } else if let Event::Received {
-                from,
-                message: Message::Truncate { configuration, .. },
-            } = &event
-            {
-                let message = Message::NotMember {
-                    ballot: configuration.ballot,
-                };
-                return self.send(node, *from, message);
+            } else if let Event::Received { from, message } = &event {
+                if let Some(answer) = message.answer_of_nobody() {
+                    self.send(node, *from, answer);
+                }
+                return;
             } else {
                 return;
             }
@@ -578,8 +573,7 @@ impl World {
                 {
                     this.disk.rocksdb = state;
                     this.disk.oldest = decree.next();
-                    this.disk.log.retain(|record| record.mutation().is_none());
-                    this.disk.synced = this.disk.synced.min(this.disk.log.len());
+                    this.disk.drop_records(|record| record.mutation().is_some());
                     this.state = state;
                     this.staged.clear();
                     let happening =
@@ -610,7 +604,7 @@ impl World {
 
     fn append(&mut self, node: usize, number: u64, body: RecordBody, flush: Flush) {
         self.nodes[node].disk.log.push(body);
-        let position = self.nodes[node].disk.log.len();
+        let position = self.nodes[node].disk.end();
         let life = Some(self.nodes[node].incarnation);
         let (delay, position) = match flush {
             Flush::Synced if self.faults && self.rng.percent(2) => {
@@ -873,15 +867,12 @@ impl World {
         if stored.len() < REPLICAS && !outside.is_empty() {
             let node = self.nodes[outside[self.rng.index(outside.len())]].id;
             let primary = self.index(stored.primary.node);
-            let happening = Happening::Event(Event::AddLearner { node });
-            self.at(
-                delay,
-                Scheduled::Node {
-                    node: primary,
-                    life: None,
-                    happening,
-                },
-            );
+            // Every request of the meta leader says what is stored.
+            let known = Event::ConfigurationKnown(stored);
+            for event in [known, Event::AddLearner { node }] {
+                let (life, happening) = (None, Happening::Event(event));
+                self.at(delay, Scheduled::Node { node: primary, life, happening });
+            }
         } else if !outside.is_empty() && self.rng.percent(30) {
             let node = outside[self.rng.index(outside.len())];
             let happening =
