@@ -11,7 +11,7 @@
 use crate::Position;
 use crate::aligned::AlignedBuffer;
 use crate::codec::{self, Entry};
-use types::Record;
+use types::{Mutation, PartitionId, Record};
 
 /// Version of everything on disk.
 pub(crate) const FORMAT: u32 = 1;
@@ -120,6 +120,22 @@ pub(crate) fn entries(batch: &[u8]) -> Option<Vec<(u32, Entry)>> {
         entries.push((offset, codec::take(&mut rest)?));
     }
     Some(entries)
+}
+
+/// The mutations in an intact batch of the partitions that are wanted, with their offsets; `None` if its records are none.
+pub(crate) fn mutations(
+    batch: &[u8],
+    wanted: impl Fn(PartitionId) -> bool,
+) -> Option<Vec<(u32, PartitionId, Mutation)>> {
+    let mut rest = batch.get(HEADER..)?;
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let offset = (batch.len() - rest.len()) as u32;
+        if let Some((partition, mutation)) = codec::take_mutation(&mut rest, &wanted)? {
+            found.push((offset, partition, mutation));
+        }
+    }
+    Some(found)
 }
 
 /// Whether these bytes look like the front of a batch: a cheap sieve for a search.

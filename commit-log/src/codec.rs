@@ -230,6 +230,28 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<Entry> {
     Some(own)
 }
 
+/// Takes one entry off the front of `bytes`, and makes it a value only if it is a mutation of a partition that is wanted. The
+/// outer `None`: no entry.
+#[allow(clippy::option_option)]
+pub(crate) fn take_mutation(
+    bytes: &mut &[u8],
+    wanted: impl Fn(PartitionId) -> bool,
+) -> Option<Option<(PartitionId, Mutation)>> {
+    let (head, rest) = bytes.split_at_checked(PREFIX)?;
+    let mut head = Fields(head);
+    let (length, kind) = (head.u32()? as usize, head.u32()? as u8);
+    let partition = PartitionId::new(head.u32()?, head.u32()?);
+    let (body, rest) = rest.split_at_checked(length)?;
+    *bytes = rest;
+    if kind != kind::MUTATION || !wanted(partition) {
+        return Some(None);
+    }
+    match record_body(kind, Fields(body))? {
+        RecordBody::Mutation(mutation) => Some(Some((partition, mutation))),
+        _ => None,
+    }
+}
+
 fn record_body(kind: u8, mut fields: Fields) -> Option<RecordBody> {
     Some(match kind {
         kind::MUTATION => RecordBody::Mutation(Mutation {

@@ -277,7 +277,9 @@ impl Shared {
                 .wait(syncing)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(())
+        drop(syncing);
+        // A failure lets go of everything that waits, too.
+        self.check()
     }
 
     fn want_spare(&self) {

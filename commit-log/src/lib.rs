@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Reading order: [`options`](LogOptions), `log`, `flow`, `tail`, `batch` and `codec` (the bytes), `partition` and `index` (the
-//! memory), `chain` and `recovery`, `tidy`, `read`, `disk`.
+//! memory), `chain` and `recovery`, `tidy` and `carry`, `read`, `disk`.
 //!
 //! It does not know what the records mean to replication beyond which of them cancel which (rules L1, L2, L4, C2), it never
 //! flushes RocksDB, and it locks no directory.
@@ -19,6 +19,7 @@
 
 mod aligned;
 mod batch;
+mod carry;
 mod chain;
 mod codec;
 mod directory;

@@ -2,7 +2,6 @@
 
 use crate::Position;
 use crate::batch;
-use crate::codec::Entry;
 use crate::disk::DiskFile;
 use crate::options::ReadError;
 use crate::partition::Step;
@@ -11,7 +10,7 @@ use crate::shared::Shared;
 use crate::tail::lock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use types::{Decree, Mutation, PartitionId, RecordBody};
+use types::{Decree, Mutation, PartitionId};
 
 /// Keeps the log from a decree on for a reader, within bounds, until dropped.
 #[derive(Debug)]
@@ -103,17 +102,10 @@ pub(crate) fn read_step(
             .batch(offset, Some(sequence))
             .map_err(|error| error.to_string())?;
         let (header, batch) = read.ok_or_else(|| format!("no valid batch at {at}"))?;
-        let entries = batch::entries(batch).ok_or_else(|| format!("unknown records at {at}"))?;
-        for (within, entry) in entries {
+        let found = batch::mutations(batch, |owner| owner == partition);
+        for (within, _, mutation) in found.ok_or_else(|| format!("unknown records at {at}"))? {
             let at = Position::new(sequence, offset + within);
-            let Entry::Record { record, .. } = entry else {
-                continue;
-            };
-            let RecordBody::Mutation(mutation) = record.body else {
-                continue;
-            };
-            let ours = record.partition == partition && step.from <= at && at <= step.to;
-            if !ours || mutation.decree < next {
+            if at < step.from || at > step.to || mutation.decree < next {
                 continue;
             }
             if mutation.decree != next {

@@ -5,31 +5,20 @@
 //! It never asks for a flush; `Log::laggards` names who needs one.
 
 use crate::Position;
-use crate::codec::{Entry, encoded_size};
+use crate::codec::Entry;
 use crate::index::{Index, Segment};
 use crate::options::LogError;
-use crate::partition::{MarkKind, Step};
-use crate::read::read_step;
 use crate::shared::Shared;
-use crate::tail::{Append, Free, lock};
-use std::collections::VecDeque;
+use crate::tail::{Free, lock};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use types::{Decree, Durability, PartitionId, Record, RecordBody};
+use types::Durability;
 
-/// Copied forward in one batch.
-const CARRY_BATCH: usize = 256 << 10;
 /// Files kept ready.
 const SPARES: usize = 2;
 /// Between two tries while laggards hold the oldest segment.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// One partition's part of the oldest segment.
-struct Load {
-    partition: PartitionId,
-    steps: Vec<(Decree, Step)>,
-}
 
 impl Shared {
     pub(crate) fn tidier_loop(&self) {
@@ -72,18 +61,18 @@ impl Shared {
                 return Ok(true);
             }
         }
-        let Some((sequence, loads)) = self.plan_release() else {
+        let Some(sequence) = self.may_release() else {
             return Ok(false);
         };
-        if !self.carry(sequence, loads)? {
+        if !self.carry(sequence)? {
             return Ok(false);
         }
         self.release(sequence)?;
         Ok(true)
     }
 
-    /// Whether the oldest segment can go, and what must be copied first.
-    fn plan_release(&self) -> Option<(u32, VecDeque<Load>)> {
+    /// The oldest segment, if it is time for it to go and nobody must be flushed first.
+    fn may_release(&self) -> Option<u32> {
         let mut index = lock(&self.index);
         index.waits_for_laggards = false;
         let oldest = index.segments.front()?.sequence;
@@ -100,18 +89,7 @@ impl Shared {
             index.waits_for_laggards = true;
             return None;
         }
-        let load = |&partition: &PartitionId| {
-            let steps = index.partitions.get(&partition)?.steps_in(oldest);
-            Some(Load { partition, steps })
-        };
-        let loads = index
-            .segments
-            .front()?
-            .partitions
-            .iter()
-            .filter_map(load)
-            .collect();
-        Some((oldest, loads))
+        Some(oldest)
     }
 
     /// Whether no pin keeps the oldest segment; those that keep too much are broken.
@@ -129,109 +107,8 @@ impl Shared {
         true
     }
 
-    /// Copies forward what counts in the segment. `false`: not possible.
-    fn carry(&self, sequence: u32, mut loads: VecDeque<Load>) -> Result<bool, LogError> {
-        let Some(file) = lock(&self.index)
-            .segment(sequence)
-            .map(|segment| segment.file.clone())
-        else {
-            return Ok(false);
-        };
-        while !loads.is_empty() {
-            let (mut partitions, mut mutations, mut bytes) = (Vec::new(), Vec::new(), 0);
-            while bytes < CARRY_BATCH
-                && let Some(load) = loads.pop_front()
-            {
-                partitions.push(load.partition);
-                for (first, step) in load.steps {
-                    let read =
-                        read_step(&*file, load.partition, first, &step, &mut |at, mutation| {
-                            let record = Record {
-                                partition: load.partition,
-                                body: RecordBody::Mutation(mutation),
-                            };
-                            bytes += encoded_size(&record);
-                            mutations.push((at, record));
-                            true
-                        });
-                    if let Err(error) = read {
-                        tracing::error!(%error, partition = %load.partition, "cannot copy commit log records forward");
-                        lock(&self.index).unreadable.insert(load.partition);
-                        return Ok(false);
-                    }
-                }
-            }
-            self.carry_batch(sequence, &partitions, mutations)?;
-        }
-        Ok(true)
-    }
-
-    fn carry_batch(
-        &self,
-        sequence: u32,
-        partitions: &[PartitionId],
-        mutations: Vec<(Position, Record)>,
-    ) -> Result<(), LogError> {
-        let turn = lock(&self.turnstile);
-        let mut tail = lock(&self.tail);
-        drop(turn);
-        // Since the tail is held, what counts now counts until it is written.
-        let index = lock(&self.index);
-        let mut records: Vec<Record> = mutations
-            .into_iter()
-            .filter(|(at, record)| {
-                let (Some(partition), Some(mutation)) = (
-                    index.partitions.get(&record.partition),
-                    record.body.mutation(),
-                ) else {
-                    return false;
-                };
-                mutation.decree > partition.durable && partition.counts(mutation.decree, *at)
-            })
-            .map(|(_, record)| record)
-            .collect();
-        let mut own = Vec::new();
-        for &id in partitions {
-            let marks = index
-                .partitions
-                .get(&id)
-                .map_or(&[][..], |partition| &partition.marks);
-            for mark in marks.iter().filter(|mark| mark.sequence == sequence) {
-                match &mark.body {
-                    Some(body) if mark.carried() => records.push(Record {
-                        partition: id,
-                        body: body.clone(),
-                    }),
-                    None if mark.kind == MarkKind::Quarantined => own.push(Entry::Quarantined(id)),
-                    _ => {}
-                }
-            }
-        }
-        drop(index);
-        let appends = records.iter().map(|record| Append {
-            record,
-            restated: true,
-        });
-        let bytes: usize = records.iter().map(encoded_size).sum();
-        self.counters
-            .carried_bytes
-            .fetch_add(bytes as u64, Ordering::Relaxed);
-        let written = self.watched(&self.writing_since, || {
-            if !records.is_empty() {
-                tail.append(&self.writing(), appends)?;
-            }
-            if !own.is_empty() {
-                tail.append_own(&self.writing(), &own)?;
-            }
-            Ok(())
-        });
-        written.map_err(|error: std::io::Error| self.fail("write", &error))?;
-        self.wrote(tail.position());
-        Ok(())
-    }
-
     /// Something was written at the tail, which the caller holds.
-    fn wrote(&self, end: Position) {
+    pub(crate) fn wrote(&self, end: Position) {
         self.set_appended(end);
         match self.options.durability {
             Durability::Sync => self.set_synced(end),
