@@ -19,12 +19,18 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Read at once, and the least by which a buffer grows.
 const READ_SIZE: usize = 64 << 10;
+/// The reader counts in 32 bits.
+const LARGEST_QUERY: usize = 2 << 30;
+/// How much, and how long, is still read from a client that was told why its connection ends: closing before it has sent everything
+/// would reset the connection, and it might never see the reason.
+const FAREWELL_BYTES: usize = 1 << 20;
+const FAREWELL: Duration = Duration::from_secs(1);
 /// A buffer larger than this is given back when it is empty.
 const KEPT_CAPACITY: usize = 4 << 10;
 
@@ -100,6 +106,7 @@ impl<B: Backend> Connection<B> {
         })
         .await;
         match end {
+            End::Done if self.closing => self.farewell().await,
             End::Done | End::Killed => {}
             End::Overflowed => {
                 tracing::warn!(client = self.client.id, peer = %self.client.peer, "closing a connection: {end}");
@@ -108,6 +115,23 @@ impl<B: Backend> Connection<B> {
                 tracing::debug!(client = self.client.id, peer = %self.client.peer, %error, "a connection broke");
             }
         }
+    }
+
+    async fn farewell(&mut self) {
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let stream = &mut self.stream;
+        let reading = async move {
+            let mut scratch = vec![0; READ_SIZE];
+            let mut left = FAREWELL_BYTES;
+            while let Ok(read @ 1..) = stream.read(&mut scratch).await
+                && read < left
+            {
+                left -= read;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, reading).await;
     }
 
     /// Does what can be done now. Pending: everything that could let it go on wakes the task.
@@ -233,7 +257,7 @@ impl<B: Backend> Connection<B> {
             };
             let args = self.reader.args(rest);
             if !args.is_empty() {
-                let Some(sequence) = self.outbox.start() else {
+                let Some(sequence) = self.outbox.start(length) else {
                     self.blocked = true;
                     break;
                 };
@@ -246,7 +270,7 @@ impl<B: Backend> Connection<B> {
                     Step::Wait => {
                         self.outbox.unstart();
                         // Either the next look at `opening` ends the wait, or a reply to an earlier command does.
-                        if self.session.is_opening() {
+                        if self.session.awaits_table() {
                             continue;
                         }
                         self.blocked = true;
@@ -269,7 +293,7 @@ impl<B: Backend> Connection<B> {
             max_args: limits.max_args,
             max_bulk: limits.max_bulk,
             max_inline: limits.max_inline,
-            max_query: limits.max_query,
+            max_query: limits.max_query.min(LARGEST_QUERY),
             before_auth: if self.session.has_table() {
                 None
             } else {

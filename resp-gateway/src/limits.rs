@@ -15,12 +15,14 @@ pub struct Limits {
     pub max_args: usize,
     /// Bytes of an inline command, or of a length line. More is a protocol error.
     pub max_inline: usize,
-    /// Bytes of a command that is not yet whole. More is a protocol error.
+    /// Bytes of a command that is not yet whole, below 4 GiB. More is a protocol error.
     pub max_query: usize,
     /// Arguments of one command, and bytes of one argument, while the connection's table is not unlocked.
     pub before_auth: (usize, usize),
     /// Commands of one connection that are not answered yet. At this many it is not read further.
     pub max_in_flight: usize,
+    /// Bytes of those of them that are large. Beyond it the connection is not read further; a single command may be larger.
+    pub max_in_flight_bytes: usize,
     /// Bytes of replies not yet taken by the client at which the connection is not read further.
     pub output_soft: usize,
     /// Bytes of replies not yet taken by the client beyond which the connection is closed.
@@ -43,6 +45,7 @@ impl Default for Limits {
             max_query: 128 << 20,
             before_auth: (10, 16 << 10),
             max_in_flight: 4096,
+            max_in_flight_bytes: 16 << 20,
             output_soft: 1 << 20,
             output_hard: 256 << 20,
             turn: 512,

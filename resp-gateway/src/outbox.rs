@@ -46,6 +46,10 @@ struct Inner {
     soft: usize,
     hard: usize,
     max_in_flight: u64,
+    /// Number and bytes of those commands in flight that are large: the backend may hold on to them until they are answered.
+    large: VecDeque<(u64, usize)>,
+    large_bytes: usize,
+    max_large_bytes: usize,
     overflowed: bool,
     closed: bool,
 }
@@ -53,7 +57,9 @@ struct Inner {
 /// Expected of the first replies: 64 commands in flight with the default limits, until their replies show what they are like.
 const FIRST_REPLIES: usize = 16 << 10;
 /// A buffer that has grown beyond this is given back once it is empty.
-const KEPT_CAPACITY: usize = 16 << 10;
+const KEPT_CAPACITY: usize = 4 << 10;
+/// Smaller commands are bounded well enough by their number.
+const LARGE_COMMAND: usize = 4 << 10;
 
 impl Outbox {
     pub(crate) fn new(limits: &Limits) -> Self {
@@ -70,6 +76,9 @@ impl Outbox {
                 soft: limits.output_soft,
                 hard: limits.output_hard,
                 max_in_flight: limits.max_in_flight as u64,
+                large: VecDeque::new(),
+                large_bytes: 0,
+                max_large_bytes: limits.max_in_flight_bytes,
                 overflowed: false,
                 closed: false,
             }),
@@ -79,17 +88,18 @@ impl Outbox {
         }
     }
 
-    /// The number of a new command, unless the client must first take replies, or the backend give some.
-    pub(crate) fn start(&self) -> Option<u64> {
-        let mut inner = self.inner.borrow_mut();
-        let in_flight = inner.next - inner.head;
-        let expected = inner.backlog() + in_flight as usize * inner.expected_reply;
-        let room = in_flight == 0 && inner.backlog() < inner.soft
-            || expected < inner.soft && in_flight < inner.max_in_flight;
-        room.then(|| {
-            inner.next += 1;
-            inner.next - 1
-        })
+    /// The number of a new command of so many bytes, unless the client must first take replies, or the backend give some.
+    pub(crate) fn start(&self, length: usize) -> Option<u64> {
+        let inner = &mut *self.inner.borrow_mut();
+        if !inner.has_room(length) {
+            return None;
+        }
+        if length >= LARGE_COMMAND {
+            inner.large.push_back((inner.next, length));
+            inner.large_bytes += length;
+        }
+        inner.next += 1;
+        Some(inner.next - 1)
     }
 
     /// The number of a command that is answered at once and is the last.
@@ -106,7 +116,12 @@ impl Outbox {
 
     /// Takes back a command that [`Self::start`] has just numbered: it is not to be started after all.
     pub(crate) fn unstart(&self) {
-        self.inner.borrow_mut().next -= 1;
+        let inner = &mut *self.inner.borrow_mut();
+        inner.next -= 1;
+        let next = inner.next;
+        if let Some((_, length)) = inner.large.pop_back_if(|(number, _)| *number == next) {
+            inner.large_bytes -= length;
+        }
     }
 
     /// Whether commands were started before number `sequence` that are not answered yet.
@@ -215,6 +230,27 @@ impl Inner {
         self.out.len() - self.sent + self.early_bytes
     }
 
+    fn has_room(&self, length: usize) -> bool {
+        let backlog = self.backlog();
+        let in_flight = self.next - self.head;
+        if in_flight == 0 {
+            return backlog < self.soft;
+        }
+        backlog + in_flight as usize * self.expected_reply < self.soft
+            && in_flight < self.max_in_flight
+            && (length < LARGE_COMMAND || self.large_bytes + length <= self.max_large_bytes)
+    }
+
+    /// The next reply is that of the command after.
+    fn advance(&mut self) {
+        self.early.pop_front();
+        let head = self.head;
+        if let Some((_, length)) = self.large.pop_front_if(|(number, _)| *number == head) {
+            self.large_bytes -= length;
+        }
+        self.head += 1;
+    }
+
     /// Tells whether there is something new to send.
     fn answer(&mut self, sequence: u64, answer: Answer, style: Style) -> bool {
         if self.closed || self.overflowed {
@@ -225,16 +261,14 @@ impl Inner {
             return self.overflowed;
         }
         self.emit(answer, style);
-        self.early.pop_front();
-        self.head += 1;
+        self.advance();
         while let Some(slot) = self.early.front_mut() {
             let Some((answer, style)) = slot.take() else {
                 break;
             };
             self.early_bytes -= size(&answer);
             self.emit(answer, style);
-            self.early.pop_front();
-            self.head += 1;
+            self.advance();
         }
         self.check_overflow();
         true
@@ -337,7 +371,7 @@ mod tests {
         fn replies_leave_in_order_whatever_order_they_come_in(order in Just((0..50u64).collect::<Vec<_>>()).prop_shuffle()) {
             let outbox = Outbox::new(&Limits::default());
             for number in 0..50 {
-                prop_assert_eq!(outbox.start(), Some(number));
+                prop_assert_eq!(outbox.start(100), Some(number));
             }
             let mut out = String::new();
             for number in order {
@@ -354,7 +388,7 @@ mod tests {
     fn few_commands_are_started_while_their_replies_are_large() {
         let limits = Limits::default();
         let outbox = Outbox::new(&limits);
-        let started = |outbox: &Outbox| std::iter::from_fn(|| outbox.start()).count();
+        let started = |outbox: &Outbox| std::iter::from_fn(|| outbox.start(100)).count();
         assert_eq!(started(&outbox), limits.output_soft / FIRST_REPLIES);
         let large = Reply::bulk(&vec![0; limits.output_soft]);
         outbox.answer(0, Answer::Reply(large), Style::default());
@@ -378,8 +412,8 @@ mod tests {
             output_hard: 1000,
             ..Limits::default()
         });
-        let first = outbox.start().unwrap();
-        let second = outbox.start().unwrap();
+        let first = outbox.start(100).unwrap();
+        let second = outbox.start(100).unwrap();
         outbox.answer(
             second,
             Answer::Reply(Reply::bulk(&[0; 2000])),
@@ -394,11 +428,27 @@ mod tests {
     #[test]
     fn malformed_bytes_from_another_server_become_an_error() {
         let outbox = Outbox::new(&Limits::default());
-        let number = outbox.start().unwrap();
+        let number = outbox.start(100).unwrap();
         outbox.answer(number, Answer::Encoded("$5\r\nab".into()), Style::default());
         assert_eq!(
             sent(&outbox),
             "-ERR another server sent a malformed reply\r\n"
         );
+    }
+
+    #[test]
+    fn large_commands_in_flight_are_bounded_by_their_bytes() {
+        let outbox = Outbox::new(&Limits {
+            max_in_flight_bytes: 100_000,
+            ..Limits::default()
+        });
+        assert_eq!(outbox.start(1_000_000), Some(0));
+        assert_eq!(outbox.start(10_000), None);
+        assert_eq!(outbox.start(100), Some(1));
+        outbox.answer(0, integer(0), Style::default());
+        assert_eq!(outbox.start(90_000), Some(2));
+        assert_eq!(outbox.start(20_000), None);
+        outbox.unstart();
+        assert_eq!(outbox.start(20_000), Some(2));
     }
 }

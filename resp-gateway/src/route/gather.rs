@@ -107,7 +107,14 @@ impl Gathering {
             },
         );
         let (partition, first) = errors.next()?;
-        let failed = 1 + errors.count();
+        let (mut failed, mut alike) = (1, true);
+        for (_, other) in errors {
+            failed += 1;
+            alike &= other == first;
+        }
+        if alike && failed == self.partitions.len() {
+            return Some(Reply::Error(first.clone()));
+        }
         let first = String::from_utf8_lossy(first);
         let (code, reason) = first.split_once(' ').unwrap_or(("ERR", &first));
         let others = match (failed == self.partitions.len(), self.writes) {

@@ -43,7 +43,7 @@ pub(super) fn command(args: &[&[u8]]) -> Reply {
         (b"info", names) => Reply::Array(
             names
                 .iter()
-                .map(|name| lookup(name).map_or(Reply::NilArray, CommandSpec::describe))
+                .map(|name| lookup(name).map_or(Reply::Nil, CommandSpec::describe))
                 .collect(),
         ),
         (b"docs", []) => Reply::Map(all().iter().map(documentation).collect()),
@@ -53,7 +53,7 @@ pub(super) fn command(args: &[&[u8]]) -> Reply {
                 .filter_map(|name| lookup(name).map(documentation))
                 .collect(),
         ),
-        (b"getkeys", call) if !call.is_empty() => keys(call),
+        (b"getkeys", call) if call.len() > 1 => keys(call),
         (b"help", []) => help("COMMAND", &HELP),
         (name @ (b"count" | b"getkeys" | b"help"), _) => {
             wrong_number_of_arguments(&format!("command|{}", String::from_utf8_lossy(name)))

@@ -100,6 +100,11 @@ impl<B: Backend> Session<B> {
         self.opening.is_some()
     }
 
+    /// Whether nothing is started until a table is open, or cannot be.
+    pub(crate) fn awaits_table(&self) -> bool {
+        self.opening.as_ref().is_some_and(|opening| opening.wanted)
+    }
+
     /// Looks whether the table is open by now. Tells whether commands may be started.
     pub(crate) fn poll_opening(&mut self, client: &Client, context: &mut Context<'_>) -> bool {
         auth::poll(self, client, context)

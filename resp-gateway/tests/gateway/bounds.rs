@@ -168,6 +168,19 @@ fn commands_in_flight_are_bounded() {
 }
 
 #[test]
+fn who_is_refused_gets_to_know_why_even_while_still_sending() {
+    let gateway = Gateway::start();
+    let mut client = gateway.connect();
+    let mut bytes = b"*1\r\n$1152921504606846976\r\n".to_vec();
+    bytes.resize(500_000, b'x');
+    client.send(&bytes);
+    assert_eq!(
+        client.reply(),
+        "-ERR Protocol error: invalid bulk length\r\n"
+    );
+}
+
+#[test]
 fn who_says_nothing_is_closed_after_the_idle_timeout() {
     let gateway = Gateway::with_limits(Limits {
         idle_timeout: Some(Duration::from_millis(50)),

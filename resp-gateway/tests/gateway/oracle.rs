@@ -53,7 +53,7 @@ impl Drop for Redis {
     }
 }
 
-/// A line a command; `~` before those of which only the beginning must be equal, up to the first digit or quote after the code.
+/// A command a line.
 const TRANSCRIPT: &str = "\
 PING
 PING hello
@@ -99,6 +99,7 @@ COMMAND NONSENSE
 COMMAND COUNT x
 COMMAND GETKEYS GET a
 COMMAND GETKEYS MSET a 1 b 2
+COMMAND GETKEYS PING x
 COMMAND GETKEYS PING
 COMMAND GETKEYS NONSENSE
 COMMAND INFO nonsense
@@ -140,9 +141,7 @@ INCR counter
 QUIT";
 
 /// Where Tulpar means something else; said in its documentation.
-const DIFFERENT: [&str; 5] = [
-    // A second user is a table.
-    "AUTH x",
+const DIFFERENT: [&str; 4] = [
     // There is one database.
     "SELECT 1000",
     // Answered without a cluster as well.
@@ -195,17 +194,12 @@ fn resp3_replies_are_those_of_redis() {
             "HMGET hash a b",
             "INCRBYFLOAT float 1.5",
             "OBJECT ENCODING nothing",
-            "SCAN 0 MATCH nothing COUNT 1000",
             "CLIENT GETNAME",
             "COMMAND INFO nonsense",
             "TYPE hash",
             "EXPIRE hash 100",
             "RANDOMKEY x",
         ] {
-            // Partitions are walked one after the other.
-            if line.starts_with("SCAN") {
-                continue;
-            }
             assert_eq!(ours.ask(line), theirs.ask(line), "{line}");
         }
     }
@@ -224,7 +218,7 @@ fn what_is_no_command_gets_the_error_that_redis_gives_and_the_end() {
         b"*2\r\n$4\r\nPING\r\n:1\r\n",
         b"SET \"open\r\n",
         b"PING\r\n*1\r\n$x\r\n",
-        b"GET key value \x00\x01\xff\r\nQUIT\r\n",
+        b"GET key value \x01\xff\r\nQUIT\r\n",
         b"*0\r\n*-1\r\n\r\nPING\r\nQUIT\r\n",
         b"*1\r\n$4\r\nQUIT\r\nPING\r\n",
     ] {

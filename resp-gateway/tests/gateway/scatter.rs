@@ -4,7 +4,7 @@ use crate::harness::{Gateway, command, key_of_each_partition};
 use std::collections::BTreeSet;
 
 fn bulks(texts: &[&str]) -> String {
-    let bulk = |text| format!("${}\r\n{text}\r\n", text.len());
+    let bulk = |text: &&str| format!("${}\r\n{text}\r\n", text.len());
     texts.iter().map(bulk).collect::<Vec<_>>().concat()
 }
 
