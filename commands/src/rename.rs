@@ -19,14 +19,11 @@ fn one_slot(from: &[u8], to: &[u8]) -> Result<Slot, Refusal> {
     }
 }
 
-/// RENAME key newkey: OK, whatever was at the new key. O(1), whatever the size.
+/// RENAME key newkey: OK, whatever was at the new key, which is not looked at. O(1), whatever the size.
 pub(crate) fn rename(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
     let slot = one_slot(args[1], args[2])?;
     let entry = keys.take_up(slot, args[1])?.ok_or(Refusal::NO_SUCH_KEY)?;
     if args[1] != args[2] {
-        if let Some(old) = keys.take_up(slot, args[2])? {
-            keys.orphan(&old);
-        }
         move_entry(keys, slot, args[1], args[2], &entry)?;
     }
     Ok(Reply::Ok)
@@ -85,11 +82,8 @@ pub(crate) fn copy(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
     let Some(entry) = keys.take_up(slot, from)? else {
         return Ok(Reply::Integer(0));
     };
-    if let Some(old) = keys.take_up(slot, to)? {
-        if !replace {
-            return Ok(Reply::Integer(0));
-        }
-        keys.orphan(&old);
+    if !replace && keys.take_up(slot, to)?.is_some() {
+        return Ok(Reply::Integer(0));
     }
     match entry {
         Entry::String { expiry, value } => keys.put_string(slot, to, expiry, &[&value])?,

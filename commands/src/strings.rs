@@ -120,14 +120,14 @@ pub(crate) fn set(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
     if options.lifetime == Lifetime::Keep {
         expiry = old.as_ref().and_then(Entry::expiry);
     }
-    if let Some(entry) = &old {
-        keys.orphan(entry);
-    }
     let applies = match options.condition {
         Condition::Always => true,
         Condition::IfAbsent => old.is_none(),
         Condition::IfPresent => old.is_some(),
     };
+    if let (true, Some(entry)) = (applies, &old) {
+        keys.orphan(entry);
+    }
     let old_value = match old {
         Some(Entry::String { value, .. }) => Reply::Bulk(value),
         Some(Entry::Hash(_)) if options.returns_old => return Err(Refusal::WRONG_TYPE.into()),

@@ -40,7 +40,7 @@ fn logical(partition: &Partition) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::config(1500))]
 
     #[test]
     fn replies_are_the_same_whatever_was_compacted_when(

@@ -202,7 +202,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::config(2000))]
 
     #[test]
     fn a_hash_with_expiring_fields_is_what_the_model_says_even_if_compacted_at_any_time(steps in prop::collection::vec(step(), 1..80)) {

@@ -120,6 +120,51 @@ fn cold_rows_interrupt_every_command_that_reads_and_no_plain_set() {
     }
 }
 
+/// It is known which keys there are, none; everything else is on disk.
+struct NoKeys;
+
+impl View for NoKeys {
+    fn get(&mut self, row: &[u8]) -> Result<Option<Bytes>, Interrupt> {
+        if row[2] == commands::rows::Kind::Metadata as u8 {
+            Ok(None)
+        } else {
+            Err(Interrupt::Cold)
+        }
+    }
+
+    fn scan(
+        &mut self,
+        _: &[u8],
+        _: &[u8],
+        _: Direction,
+        _: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Interrupt> {
+        Err(Interrupt::Cold)
+    }
+}
+
+impl ViewMut for NoKeys {
+    fn put(&mut self, _: &[u8], _: &[&[u8]]) {}
+    fn delete(&mut self, _: &[u8]) {}
+    fn clear(&mut self) {}
+}
+
+#[test]
+fn a_new_hash_is_written_without_looking_for_its_fields() {
+    let moment = Partition::default().moment;
+    for (command, reply) in [
+        ("HSET h a 1 b 2 c 3", 3),
+        ("HSETNX h a 1", 1),
+        ("HINCRBY h a 7", 7),
+        ("HSETEX h FNX PX 10 FIELDS 2 a 1 b 2", 1),
+    ] {
+        let args = command.split(' ').map(str::as_bytes).collect::<Vec<_>>();
+        let spec = resolve(&args).unwrap();
+        let evaluated = evaluate_write(spec, &args, &mut NoKeys, &moment).unwrap();
+        assert_eq!(evaluated.reply, Reply::Integer(reply), "{command}");
+    }
+}
+
 #[test]
 fn a_value_of_an_unknown_format_is_storages_trouble_not_a_panic() {
     let mut partition = Partition::default();

@@ -5,11 +5,10 @@ mod support;
 
 use proptest::prelude::*;
 use proptest::strategy::Union;
-use proptest::test_runner::{Config, RngSeed, TestRunner};
+use proptest::test_runner::TestRunner;
 use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
-use support::Partition;
 use support::redis::{Plain, Redis};
+use support::{Partition, wall_clock};
 
 type Words = Vec<Vec<u8>>;
 
@@ -215,44 +214,14 @@ fn is_same_time(command: &[&[u8]], ours: &Plain, theirs: &Plain) -> bool {
     }
 }
 
-fn wall_clock() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as u64
-}
-
-/// How many sequences are tried; `TULPAR_CASES` for more.
-fn cases() -> u32 {
-    let cases = std::env::var("TULPAR_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok());
-    cases.unwrap_or(600)
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("TULPAR_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(wall_clock);
-    eprintln!("TULPAR_SEED={seed}");
-    seed
-}
-
 #[test]
 fn random_sequences_get_the_replies_of_redis() {
     let Some(redis) = Redis::start() else {
         panic!("this test compares with redis-server, which is not installed");
     };
     let redis = RefCell::new(redis);
-    let config = Config {
-        cases: cases(),
-        rng_seed: RngSeed::Fixed(seed()),
-        failure_persistence: None,
-        ..Config::default()
-    };
     let sequences = prop::collection::vec(command(), 1..60);
-    let outcome = TestRunner::new(config).run(&sequences, |sequence| {
+    let outcome = TestRunner::new(support::config(600)).run(&sequences, |sequence| {
         redis.borrow_mut().run(&[b"FLUSHALL"]);
         let mut partition = Partition::at(wall_clock());
         for command in &sequence {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use commands::hash::range::{Range, range};
 use commands::scan::{ScanRequest, count_keys, keys_in_slot, scan_fields, scan_keys};
 use commands::{
-    Direction::{self, Backward, Forward},
+    Direction::{Backward, Forward},
     Reply,
 };
 use std::collections::BTreeSet;
@@ -70,8 +70,7 @@ fn a_walk_goes_on_although_its_position_was_deleted() {
     let mut partition = filled();
     let page = scan_keys(None, &request(10), &mut partition.open, &partition.moment).unwrap();
     let position = page.next.unwrap();
-    let at = String::from_utf8(position[3..].to_vec()).unwrap();
-    let Reply::Integer(deleted) = partition.run(&format!("DEL {at}")) else {
+    let Reply::Integer(deleted) = partition.evaluate(&[b"DEL", &position[3..]]).reply else {
         panic!("DEL answers a number");
     };
     let rest = scan_keys(

@@ -10,6 +10,7 @@ use crate::reply::Refusal;
 use crate::rows::{self, EXPIRY_VALUE, Element, Entry, Hash, Kind, Parsed, Volatile};
 use crate::view::Direction;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use types::{Slot, Timestamp};
 
@@ -22,6 +23,8 @@ pub(crate) struct Edit<'k> {
     key: &'k [u8],
     hash: Hash,
     state: State,
+    /// Of a created hash: the fields set so far, so that none of its rows is looked for on disk.
+    created: BTreeSet<Box<[u8]>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,6 +73,7 @@ impl<'k> Edit<'k> {
                 volatile: None,
             },
             state: State::Absent,
+            created: BTreeSet::new(),
         }
     }
 
@@ -89,6 +93,7 @@ impl<'k> Edit<'k> {
             key,
             hash,
             state: State::Kept,
+            created: BTreeSet::new(),
         };
         edit.collect_expired(keys)?;
         Ok(Some(edit))
@@ -100,7 +105,12 @@ impl<'k> Edit<'k> {
         keys: &mut Writing<'_>,
         field: &[u8],
     ) -> Result<Option<Element>, Stop> {
-        if self.state == State::Absent {
+        let surely_absent = match self.state {
+            State::Absent => true,
+            State::Created => !self.created.contains(field),
+            State::Kept | State::Changed => false,
+        };
+        if surely_absent {
             return Ok(None);
         }
         let element = keys.field_raw(self.slot, self.hash.id, field)?;
@@ -124,10 +134,13 @@ impl<'k> Edit<'k> {
     ) -> Result<bool, Stop> {
         let old = self.get(keys, field)?;
         self.set_over(keys, field, old.as_ref(), value, lifetime)?;
+        if self.state == State::Created {
+            self.created.insert(field.into());
+        }
         Ok(old.is_none())
     }
 
-    /// Sets a field that [`Self::get`] said was `old`.
+    /// Sets a field that [`Self::get`] said was `old`. Of a new hash each field is set so once only, and not asked for again.
     pub(crate) fn set_over(
         &mut self,
         keys: &mut Writing<'_>,

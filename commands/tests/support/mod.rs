@@ -12,7 +12,9 @@ use commands::{
     Direction, Evaluated, Interrupt, Limits, Moment, Reply, View, ViewMut, evaluate_read,
     evaluate_write, resolve, scan,
 };
+use proptest::test_runner::{Config, RngSeed};
 use std::ops::ControlFlow;
+use std::time::{SystemTime, UNIX_EPOCH};
 use types::{Decree, SlotRange, Timestamp};
 
 /// Rows, and what was written to them since the last mutation was cut.
@@ -206,4 +208,27 @@ fn unchanged(reply: Reply) -> Evaluated {
 /// A reply as RESP2 tells it: short to write and to compare.
 pub fn shown(reply: &Reply) -> String {
     redis::Plain::from(reply).to_string()
+}
+
+/// How random tests run: `TULPAR_SEED` repeats a run, `TULPAR_CASES` asks for more of it.
+pub fn config(cases: u32) -> Config {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|number| number.parse().ok())
+    };
+    let seed = number("TULPAR_SEED").unwrap_or_else(wall_clock);
+    eprintln!("TULPAR_SEED={seed}");
+    Config {
+        cases: number("TULPAR_CASES").map_or(cases, |cases| cases as u32),
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
+
+/// Milliseconds since the epoch, by the system's clock.
+pub fn wall_clock() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    since_epoch.as_millis() as u64
 }
