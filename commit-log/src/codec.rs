@@ -142,7 +142,7 @@ pub(crate) fn put_record(out: &mut AlignedBuffer, record: &Record, restated: boo
             put_words(out, kind::CONFIGURATION, flags, partition, &body);
         }
         RecordBody::Proposed(ballot) => {
-            put_words(out, kind::PROPOSED, flags, partition, &[ballot.0])
+            put_words(out, kind::PROPOSED, flags, partition, &[ballot.0]);
         }
         RecordBody::Boot(BootId(id)) => {
             put_words(
@@ -189,7 +189,7 @@ pub(crate) fn put(out: &mut AlignedBuffer, entry: &Entry) {
             }
         }
         Entry::Released(sequence) => {
-            put_words(out, kind::RELEASED, 0, none, &[u64::from(*sequence)])
+            put_words(out, kind::RELEASED, 0, none, &[u64::from(*sequence)]);
         }
         Entry::Quarantined(partition) => put_words(out, kind::QUARANTINED, 0, *partition, &[]),
     }

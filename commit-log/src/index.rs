@@ -163,7 +163,7 @@ impl Index {
         let mut dropped: &[MarkKind] = &[];
         match *body {
             RecordBody::Truncate { ballot, decree } if !restated => {
-                partition.truncate(ballot, decree)
+                partition.truncate(ballot, decree);
             }
             RecordBody::Reset { base, kind, .. } if !restated => {
                 partition.reset(base, kind);

@@ -70,8 +70,8 @@ pub(crate) fn recover(
         durable,
         index: Index::default(),
         recovery: Recovery {
-            bytes_read,
             torn_bytes,
+            bytes_read,
             ..Recovery::default()
         },
         mark: None,
@@ -289,16 +289,15 @@ impl Reading<'_> {
         let Some(sequence) = self.index.segments.back().map(|segment| segment.sequence) else {
             return;
         };
-        let lost: Vec<PartitionId> = match index {
-            Some(entries) => entries
+        let lost: Vec<PartitionId> = if let Some(entries) = index {
+            entries
                 .iter()
                 .filter(|entry| !self.is_whole(entry, sequence))
                 .map(|entry| entry.partition)
-                .collect(),
-            None => {
-                self.index.lost_track = true;
-                self.index.partitions.keys().copied().collect()
-            }
+                .collect()
+        } else {
+            self.index.lost_track = true;
+            self.index.partitions.keys().copied().collect()
         };
         for partition in lost {
             self.index.quarantine(partition, Position::new(sequence, 0));

@@ -59,16 +59,15 @@ impl<'a> Scanner<'a> {
             let found = available
                 .chunks_exact(ALIGNMENT as usize)
                 .position(batch::may_begin);
-            match found {
-                Some(at) => offset += at as u32 * ALIGNMENT,
-                None => {
-                    let whole = available.len() as u32 / ALIGNMENT * ALIGNMENT;
-                    if whole == 0 {
-                        return Ok(None);
-                    }
-                    offset += whole;
-                    continue;
+            if let Some(at) = found {
+                offset += at as u32 * ALIGNMENT;
+            } else {
+                let whole = available.len() as u32 / ALIGNMENT * ALIGNMENT;
+                if whole == 0 {
+                    return Ok(None);
                 }
+                offset += whole;
+                continue;
             }
             if offset >= until {
                 break;

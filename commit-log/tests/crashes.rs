@@ -217,14 +217,16 @@ fn live(seed: u64, durability: Durability, power_loss: bool) -> u64 {
                 _ => {
                     let records = partition.next(id, &mut random);
                     let mut state = partition.now();
-                    records.iter().for_each(|record| state.apply(record));
+                    for record in &records {
+                        state.apply(record);
+                    }
                     partition.states.push(state);
                     let ticket = tickets.len() as u64;
                     tickets.push(vec![(id, partition.states.len())]);
                     match opened.log.append(&records, ticket) {
                         // In `buffered` what is written survives the process, not the machine.
                         Ok(Appended::Done) if !power_loss => {
-                            partition.safe = partition.states.len()
+                            partition.safe = partition.states.len();
                         }
                         Ok(_) => {}
                         Err(_) => break,
@@ -277,7 +279,7 @@ fn seeds() -> std::ops::Range<u64> {
             0..std::env::var("TULPAR_SEEDS")
                 .ok()
                 .and_then(|seeds| seeds.parse().ok())
-                .unwrap_or(25)
+                .unwrap_or(12)
         }
     }
 }
