@@ -197,8 +197,13 @@ fn end_learns(role: &Role, actions: &mut Vec<Action>) {
 fn tell_followers(role: &Role, configuration: &Configuration, actions: &mut Vec<Action>) {
     if let Role::Primary(primary) = role {
         for peer in primary.peers.iter().filter(|peer| !peer.is_learner()) {
-            let message = Message::Stale { configuration: configuration.clone() };
-            actions.push(Action::Send { to: peer.node, message });
+            let message = Message::Stale {
+                configuration: configuration.clone(),
+            };
+            actions.push(Action::Send {
+                to: peer.node,
+                message,
+            });
         }
     }
 }

@@ -401,12 +401,22 @@ impl Replica {
     }
 
     /// A secondary has no stream.
-    pub(crate) fn on_join(&mut self, now: Instant, from: NodeId, ballot: Ballot, actions: &mut Vec<Action>) {
+    pub(crate) fn on_join(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        ballot: Ballot,
+        actions: &mut Vec<Action>,
+    ) {
         if ballot < self.ballot() {
             return self.send_stale(from, actions);
         }
         let disowned = !self.is_member();
-        let Some(configuration) = self.configuration.as_ref().filter(|known| known.ballot == ballot) else {
+        let Some(configuration) = self
+            .configuration
+            .as_ref()
+            .filter(|known| known.ballot == ballot)
+        else {
             if self.is_blank() {
                 let message = Message::NotMember { ballot };
                 actions.push(Action::Send { to: from, message });

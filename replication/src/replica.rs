@@ -204,13 +204,7 @@ impl Replica {
         self.announce(actions);
     }
 
-    fn receive(
-        &mut self,
-        now: Instant,
-        from: NodeId,
-        message: Message,
-        actions: &mut Vec<Action>,
-    ) {
+    fn receive(&mut self, now: Instant, from: NodeId, message: Message, actions: &mut Vec<Action>) {
         match message {
             Message::Truncate {
                 configuration,
@@ -280,12 +274,7 @@ impl Replica {
         }
     }
 
-    fn log_flushed(
-        &mut self,
-        now: Instant,
-        number: u64,
-        actions: &mut Vec<Action>,
-    ) {
+    fn log_flushed(&mut self, now: Instant, number: u64, actions: &mut Vec<Action>) {
         self.appends.flushed(number);
         while let Some(written) = self.appends.pop_flushed() {
             match written {

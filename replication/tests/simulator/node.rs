@@ -53,7 +53,10 @@ impl Disk {
 
     /// The log is synced up to that end.
     pub(crate) fn sync(&mut self, end: usize) {
-        self.synced = self.synced.max(end.saturating_sub(self.dropped)).min(self.log.len());
+        self.synced = self
+            .synced
+            .max(end.saturating_sub(self.dropped))
+            .min(self.log.len());
     }
 
     /// Drops records that nothing needs any more.
@@ -263,7 +266,9 @@ impl Node {
         if recycle {
             let durable = self.disk.rocksdb.applied;
             self.disk.drop_records(|record| {
-                record.mutation().is_some_and(|mutation| mutation.decree <= durable)
+                record
+                    .mutation()
+                    .is_some_and(|mutation| mutation.decree <= durable)
             });
             self.disk.oldest = self.disk.oldest.max(durable.next());
         }

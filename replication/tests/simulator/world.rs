@@ -255,9 +255,7 @@ impl World {
                 happening,
             } => {
                 let target = &self.nodes[node];
-                if life.is_none_or(|life| life == target.incarnation)
-                    && target.up
-                {
+                if life.is_none_or(|life| life == target.incarnation) && target.up {
                     self.happen(node, happening);
                 }
             }
@@ -871,7 +869,14 @@ impl World {
             let known = Event::ConfigurationKnown(stored);
             for event in [known, Event::AddLearner { node }] {
                 let (life, happening) = (None, Happening::Event(event));
-                self.at(delay, Scheduled::Node { node: primary, life, happening });
+                self.at(
+                    delay,
+                    Scheduled::Node {
+                        node: primary,
+                        life,
+                        happening,
+                    },
+                );
             }
         } else if !outside.is_empty() && self.rng.percent(30) {
             let node = outside[self.rng.index(outside.len())];

@@ -1,0 +1,8 @@
+//! Every transition of a replica as the exact list of actions that it leads to.
+
+mod bench;
+mod learns;
+mod leases;
+mod normal;
+mod reconfiguration;
+mod restart;
