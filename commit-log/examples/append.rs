@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     flying -= back.recv()?;
                 }
                 if decree % 1000 == 0 {
-                    log.set_durable(PartitionId::new(1, (decree % 8) as u32), Decree(decree));
+                    log.set_durable(PartitionId::new(1, (decree % 8) as u32), Decree(decree / 8));
                 }
             }
             let rate = decree as f64 / started.elapsed().as_secs_f64();
@@ -104,10 +104,11 @@ fn reopen(path: &Path, direct: DirectIo, durability: Durability) -> Result<(), B
     Ok(())
 }
 
+/// The `decree`-th of all: partitions take turns.
 fn record(decree: u64) -> Record {
     let mutation = Mutation {
         ballot: Ballot(1),
-        decree: Decree(decree),
+        decree: Decree(decree / 8 + 1),
         timestamp: Timestamp(0),
         effects: Bytes::from_static(&[7; 100]),
     };

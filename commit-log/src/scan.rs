@@ -55,7 +55,7 @@ impl<'a> Scanner<'a> {
     ) -> io::Result<Option<Header>> {
         let mut offset = from.next_multiple_of(ALIGNMENT);
         while offset < until {
-            let available = self.bytes(offset, CHUNK)?;
+            let available = self.available(offset)?;
             let found = available
                 .chunks_exact(ALIGNMENT as usize)
                 .position(batch::may_begin);
@@ -102,6 +102,17 @@ impl<'a> Scanner<'a> {
         let size = self.size;
         let header = batch::header(self.bytes(offset, HEADER)?, offset, size, Some(sequence));
         Ok(header.map_or(0, |header| header.span))
+    }
+
+    /// What is in memory from `offset` on, or the next chunk.
+    fn available(&mut self, offset: u32) -> io::Result<&[u8]> {
+        let start = u64::from(offset)
+            .checked_sub(self.chunk_at)
+            .map(|start| start as usize);
+        match start.filter(|start| start + HEADER <= self.chunk.len()) {
+            Some(start) => Ok(&self.chunk[start..]),
+            None => self.bytes(offset, CHUNK),
+        }
     }
 
     /// `length` bytes from `offset`, fewer at the end of the file.
