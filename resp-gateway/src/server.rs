@@ -6,6 +6,7 @@ use crate::connection::Connection;
 use crate::limits::Limits;
 use crate::route::Cursors;
 use bytes::BytesMut;
+use socket2::{SockRef, TcpKeepalive};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
@@ -15,6 +16,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+
+/// As Redis' `tcp-keepalive`.
+const KEEPALIVE: Duration = Duration::from_secs(300);
 
 /// How a listener treats keys of other servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -128,7 +132,11 @@ pub async fn serve<B: Backend>(
             },
             () = &mut shutdown => break,
         }
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a connection's task failed");
+            }
+        }
     }
     drop(listener);
     gateway.stopping.set(true);
@@ -162,6 +170,9 @@ fn welcome<B: Backend>(
     count(&gateway.statistics.connections);
     // Replies are written whole; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
+    // A client whose machine is gone says nothing, not even that.
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     let connection = Connection::new(Rc::clone(gateway), stream, peer);
     tasks.spawn_local(connection.run());
 }

@@ -18,7 +18,7 @@ pub enum Answer {
     Encoded(Bytes),
 }
 
-/// Takes the answer of one command, once. Dropped without one, it answers that the outcome is unknown.
+/// Takes the answer of one command, once. It never calls the backend, so it may be answered from anywhere in it. Dropped without one, it answers that the outcome is unknown.
 pub struct Sink(Target);
 
 enum Target {
