@@ -161,7 +161,7 @@ impl Replica {
                 self.append_boot(actions);
             }
             Standing::Whole(_) if self.configuration.is_none() => {
-                actions.push(Action::ReportCreated)
+                actions.push(Action::ReportCreated);
             }
             _ => {}
         }

@@ -292,7 +292,7 @@ impl Leases {
                         until,
                         grantor: reply.grantor,
                         lapsed: false,
-                    })
+                    });
                 }
             }
         }

@@ -148,7 +148,7 @@ impl Replica {
         match &mut self.role {
             Role::Primary(_) => self.lose_peer(now, node, actions),
             Role::Follower(follower) if follower.primary == node => {
-                self.succeed(now, Some(now), actions)
+                self.succeed(now, Some(now), actions);
             }
             Role::Follower(_) | Role::Inactive => {}
         }

@@ -168,7 +168,7 @@ impl Replica {
             Event::PeerLost { node } => self.peer_lost(now, node, actions),
             Event::ExceptionAcknowledged => {}
             Event::ConfigurationKnown(configuration) => {
-                self.configuration_known(configuration, actions)
+                self.configuration_known(configuration, actions);
             }
             Event::MetaStream(meta) => self.meta_stream(now, meta, actions),
             Event::Create => self.create(actions),
@@ -242,7 +242,7 @@ impl Replica {
             Message::NotMember { ballot } => self.on_not_member(now, from, ballot, actions),
             Message::Resign { ballot } => self.on_resign(now, from, ballot, actions),
             Message::TakeOver { ballot, then } => {
-                self.on_take_over(now, from, ballot, then, actions)
+                self.on_take_over(now, from, ballot, then, actions);
             }
             Message::LearnOffer {
                 configuration,
@@ -284,7 +284,7 @@ impl Replica {
                     acknowledge,
                 } => match &mut self.role {
                     Role::Primary(primary) if primary.ballot == ballot => {
-                        primary.own_flushed(decree, &self.prepared)
+                        primary.own_flushed(decree, &self.prepared);
                     }
                     _ => self.stream_flushed(ballot, decree, acknowledge, actions),
                 },

@@ -358,7 +358,7 @@ impl Peer {
             Stage::Catching(_) => self.stage = Stage::Catching(Reading::Idle),
             Stage::Completing => actions.push(self.complete(configuration.ballot)),
             Stage::Ready if self.life.is_none() => {
-                actions.push(self.complete(configuration.ballot))
+                actions.push(self.complete(configuration.ballot));
             }
             Stage::Member | Stage::Following | Stage::Ready | Stage::Transfer { .. } => {
                 return false;

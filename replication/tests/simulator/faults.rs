@@ -1,6 +1,6 @@
 //! What goes wrong, and how often.
 
-use crate::node::Power;
+use crate::node::{Power, index};
 use crate::world::{MS, World};
 use replication::{Afterwards, Event};
 use types::{Durability, NodeId};
@@ -9,15 +9,15 @@ impl World {
     pub(crate) fn fault(&mut self) {
         let node = self.rng.index(self.nodes.len());
         let other = (node + 1 + self.rng.index(self.nodes.len() - 1)) % self.nodes.len();
-        let span = if self.rng.percent(70) {
-            self.rng.within(1..400)
-        } else {
-            self.rng.within(400..4000)
+        let span = match self.rng.within(0..10) {
+            0..3 => self.rng.within(1..40),
+            3..8 => self.rng.within(40..400),
+            _ => self.rng.within(400..4000),
         } * MS;
         match self.rng.within(0..14) {
             0..3 if self.nodes[node].up => self.crash(node, Power::Kept, span),
             3 if self.nodes[node].up && self.may_lose_power(node) => {
-                self.crash(node, Power::Lost, span)
+                self.crash(node, Power::Lost, span);
             }
             4..6 if self.nodes[node].up && !self.nodes[node].paused => self.pause(node, span),
             6 => self.cut((node, other), span),
@@ -53,6 +53,19 @@ impl World {
         }
     }
 
+    /// The process or its machine ends while something is on its way to the disk, and comes back soon.
+    pub(crate) fn die(&mut self, node: usize) {
+        if self.faults && self.nodes[node].up {
+            let power = if self.may_lose_power(node) && self.rng.percent(50) {
+                Power::Lost
+            } else {
+                Power::Kept
+            };
+            let span = self.rng.within(1..200) * MS;
+            self.crash(node, power, span);
+        }
+    }
+
     /// In `buffered`, a loss of power may cost a copy its membership; of all copies, some writes. Only the first is no loss.
     fn may_lose_power(&self, node: usize) -> bool {
         let Some(stored) = &self.stored else {
@@ -62,7 +75,7 @@ impl World {
             return true;
         }
         let whole = |id: NodeId| {
-            let peer = &self.nodes[self.index(id)];
+            let peer = &self.nodes[index(id)];
             let replica = peer.replica.as_ref();
             replica.is_some_and(|replica| replica.is_member() && !replica.survey().unsynced)
         };
@@ -91,7 +104,7 @@ impl World {
             Afterwards::Leave
         };
         if let Some(primary) = self.stored.as_ref().map(|stored| stored.primary.node) {
-            let primary = self.index(primary);
+            let primary = index(primary);
             self.step_if_running(primary, Event::HandOver { to, then });
         }
     }

@@ -1,5 +1,6 @@
 //! What must hold after every step. One function each.
 
+use crate::node::index;
 use crate::world::World;
 use replication::{Replica, RoleKind};
 use types::{Configuration, Decree, RecordBody};
@@ -57,16 +58,14 @@ fn a_serving_primary_is_between_what_members_committed_and_prepared(
     let Some(stored) = &world.stored else {
         return Ok(());
     };
-    let primary = world.nodes[world.index(stored.primary.node)]
-        .replica
-        .as_ref();
+    let primary = world.nodes[index(stored.primary.node)].replica.as_ref();
     let Some(primary) = primary
         .filter(|primary| primary.role() == RoleKind::Serving && primary.ballot() == stored.ballot)
     else {
         return Ok(());
     };
     for member in &stored.secondaries {
-        let node = world.index(member.node);
+        let node = index(member.node);
         if let Some(replica) = world.nodes[node]
             .replica
             .as_ref()
@@ -126,7 +125,7 @@ pub(crate) fn on_stored(world: &mut World, configuration: &Configuration) {
 
 fn members_have(world: &mut World, configuration: &Configuration, decree: Decree) {
     for member in configuration.members() {
-        let node = &world.nodes[world.index(member.node)];
+        let node = &world.nodes[index(member.node)];
         let durable = node.disk.rocksdb.applied;
         // C6: what such a copy lost counts as lost, and it is no member.
         let unsynced = node
@@ -188,7 +187,7 @@ pub(crate) fn healed(world: &World) -> Result<(), String> {
         return Err(format!("copies are missing: {stored:?}"));
     }
     for member in stored.members() {
-        let node = &world.nodes[world.index(member.node)];
+        let node = &world.nodes[index(member.node)];
         let Some(replica) = node.replica.as_ref().filter(|replica| replica.is_member()) else {
             return Err(format!(
                 "node {} is no member of {stored:?} by its own disk",
@@ -220,7 +219,7 @@ pub(crate) fn healed(world: &World) -> Result<(), String> {
             ));
         }
     }
-    let primary = &world.nodes[world.index(stored.primary.node)];
+    let primary = &world.nodes[index(stored.primary.node)];
     let serves = primary.replica.as_ref().is_some_and(|replica| {
         replica.accepts_write().is_ok()
             && replica

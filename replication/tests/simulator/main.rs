@@ -5,10 +5,13 @@
 //! `TULPAR_SIM_SEEDS=10000 cargo test -p replication --test simulator` runs more seeds, `TULPAR_SIM_FIRST` starts elsewhere,
 //! `TULPAR_SIM_SEED=17` replays one and prints what happens.
 
+mod clients;
 mod faults;
 mod invariants;
+mod meta;
 mod node;
 mod rng;
+mod shell;
 mod world;
 
 use world::{MS, Trace, World};
@@ -18,8 +21,8 @@ const FAULTS: u64 = 6_000 * MS;
 /// Longer than any backoff and any lag, several times.
 const HEALING: u64 = 60_000 * MS;
 
-fn run(seed: u64, trace: Trace) -> Result<World, (World, String)> {
-    let mut world = World::new(seed, trace);
+fn run(seed: u64, trace: Trace) -> Result<Box<World>, (Box<World>, String)> {
+    let mut world = Box::new(World::new(seed, trace));
     let until = |world: &mut World, end: u64| {
         while world.now < end && world.advance() {}
         world

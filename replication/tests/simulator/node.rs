@@ -215,6 +215,7 @@ impl Node {
 
     /// Nothing of the partition is left here.
     pub(crate) fn wipe(&mut self) {
+        self.highest_ballot = types::Ballot::ZERO;
         self.replica = None;
         self.staged.clear();
         self.state = State::default();
@@ -273,6 +274,11 @@ impl Node {
             self.disk.oldest = self.disk.oldest.max(durable.next());
         }
     }
+}
+
+/// Where in the world's list the node of that id is.
+pub(crate) fn index(id: NodeId) -> usize {
+    id.0 as usize - 1
 }
 
 /// How a process ends.

@@ -1,4 +1,4 @@
-//! SplitMix64: the simulator's only source of chance. Its own, so that a seed means the same for ever.
+//! `SplitMix64`: the simulator's only source of chance. Its own, so that a seed means the same for ever.
 
 use std::ops::Range;
 
