@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// As Redis' `tcp-keepalive`.
-const KEEPALIVE: Duration = Duration::from_secs(300);
+const KEEPALIVE: Duration = Duration::from_mins(5);
 
 /// How a listener treats keys of other servers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
