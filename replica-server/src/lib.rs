@@ -1,1 +1,27 @@
-//! replica-server
+//! A replica server: the shell around the protocol's core, the commit log and the storage engine.
+//!
+//! Reading order: `run` (what is started, and how it ends), `directory` and `cluster` (who this node is, what it knows of others),
+//! `worker` (replicas and commands), `services` (the ports), `peers` (other replica servers), `meta_link` (the meta leader),
+//! `stream_queue` and `inbox` (what connects them), `clock`. [`remote`] is a gateway's way to all replica servers.
+//!
+//! Not here: what may be acknowledged, served or proposed, and when (`replication`); what commands mean (`commands`); how rows are
+//! kept (`engine`).
+
+#![warn(missing_docs)]
+
+mod clock;
+mod cluster;
+mod config;
+mod directory;
+mod inbox;
+mod meta_link;
+mod peers;
+pub mod remote;
+mod run;
+mod services;
+mod stream_queue;
+mod worker;
+
+pub use config::{Budgets, Leases, ReplicaConfig, RespLimits};
+pub use directory::DirectoryError;
+pub use run::{Listening, StartError, run};

@@ -49,7 +49,11 @@ impl RemoteBackend {
     /// Sends a command to its partition's primary; the reply goes to `sink`.
     pub fn forward(&self, table: &Table, request: Request<'_>, sink: Sink) {
         let token = self.waiting.borrow_mut().insert(sink) as u64;
-        let kind = if request.spec.is_write() { Kind::Write } else { Kind::Read };
+        let kind = if request.spec.is_write() {
+            Kind::Write
+        } else {
+            Kind::Read
+        };
         let completion = Completion::Queue {
             token,
             queue: Arc::clone(&self.outcomes),
@@ -58,7 +62,11 @@ impl RemoteBackend {
     }
 
     /// Opens a table for a connection.
-    pub async fn open(&self, name: &[u8], password: Option<&[u8]>) -> Result<Table, OpenTableError> {
+    pub async fn open(
+        &self,
+        name: &[u8],
+        password: Option<&[u8]>,
+    ) -> Result<Table, OpenTableError> {
         // Names and passwords of tables are text.
         let name = str::from_utf8(name).map_err(|_| OpenTableError::NoSuchTable)?;
         let opened = match password.map(str::from_utf8) {
@@ -125,11 +133,15 @@ fn operation(request: &Request<'_>) -> Operation {
 fn reply(sink: Sink, outcome: Outcome) {
     match outcome {
         Ok(response::Result::Resp(encoded)) => sink.reply_encoded(encoded),
-        Ok(response::Result::Value(wire::Value { found: true, value })) => sink.reply(Reply::Bulk(value)),
+        Ok(response::Result::Value(wire::Value { found: true, value })) => {
+            sink.reply(Reply::Bulk(value))
+        }
         Ok(response::Result::Value(_)) => sink.reply(Reply::Nil),
         // Only SET is answered by a count.
         Ok(response::Result::Count(_)) => sink.reply(Reply::Ok),
-        Ok(_) => sink.reply(Reply::error("ERR a replica server's answer does not fit the command")),
+        Ok(_) => sink.reply(Reply::error(
+            "ERR a replica server's answer does not fit the command",
+        )),
         Err(error) => sink.reply(Reply::error(text(&error))),
     }
 }
@@ -160,8 +172,12 @@ mod tests {
 
     #[test]
     fn plain_get_and_set_have_messages_of_their_own_and_all_else_is_a_command() {
-        assert!(matches!(made_of(&[b"GET", b"k"]), Operation::Get(wire::Get { key }) if key == "k"));
-        assert!(matches!(made_of(&[b"set", b"k", b"v"]), Operation::Set(set) if set.value == "v" && set.ttl == 0));
+        assert!(
+            matches!(made_of(&[b"GET", b"k"]), Operation::Get(wire::Get { key }) if key == "k")
+        );
+        assert!(
+            matches!(made_of(&[b"set", b"k", b"v"]), Operation::Set(set) if set.value == "v" && set.ttl == 0)
+        );
         let Operation::Command(command) = made_of(&[b"SET", b"k", b"", b"NX"]) else {
             panic!("SET with options is a generic command");
         };

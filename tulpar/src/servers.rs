@@ -16,7 +16,7 @@ pub(crate) fn meta(settings: &Settings, reporter: &Reporter) -> anyhow::Result<(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = until_told_to_stop()?;
-        let running = meta_server::MetaServer::start(config).await?;
+        let mut running = meta_server::MetaServer::start(config).await?;
         reporter.ready(Listening {
             grpc: Some(running.address()),
             redis: None,

@@ -1,0 +1,111 @@
+//! What this node knows of the cluster besides its own replicas: tables and where the other nodes are. Told by the meta leader, kept
+//! in the data directory.
+
+use proto::meta;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use types::{Durability, NodeId, TableId};
+
+/// Tables and nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) tables: BTreeMap<u32, Table>,
+    pub(crate) nodes: BTreeMap<u64, Address>,
+}
+
+/// A table's properties, as far as a replica server needs them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) partitions: u32,
+    pub(crate) replicas: u32,
+    pub(crate) min_replicas: u32,
+    pub(crate) buffered: bool,
+    /// Empty: none.
+    pub(crate) password: String,
+    pub(crate) dropped: bool,
+}
+
+impl Table {
+    pub(crate) fn durability(&self) -> Durability {
+        if self.buffered {
+            Durability::Buffered
+        } else {
+            Durability::Sync
+        }
+    }
+
+    /// How many members writes need.
+    pub(crate) fn members_for_writes(&self) -> usize {
+        let chosen = if self.min_replicas == 0 {
+            self.replicas / 2 + 1
+        } else {
+            self.min_replicas
+        };
+        chosen as usize
+    }
+}
+
+/// Where a node is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Address {
+    pub(crate) name: String,
+    pub(crate) grpc: String,
+    pub(crate) redis: String,
+}
+
+impl Known {
+    /// Takes in what the meta leader says. Whether anything changed.
+    pub(crate) fn learn(&mut self, cluster: meta::Cluster) -> bool {
+        let before = self.clone();
+        for node in cluster.nodes {
+            let address = Address {
+                name: node.name,
+                grpc: node.grpc,
+                redis: node.redis,
+            };
+            self.nodes.insert(node.node, address);
+        }
+        for properties in cluster.tables {
+            let Some(table) = properties.table else {
+                continue;
+            };
+            // A partition count outside Redis' slots would break the division; such a table is not one of ours.
+            if table.partitions == 0 || table.partitions > u32::from(types::SLOTS) {
+                continue;
+            }
+            self.tables.insert(
+                table.id,
+                Table {
+                    buffered: proto::durability(table.durability) == Durability::Buffered,
+                    name: table.name,
+                    partitions: table.partitions,
+                    replicas: table.replicas,
+                    min_replicas: table.min_replicas,
+                    password: properties.password,
+                    dropped: table.dropped_at != 0,
+                },
+            );
+        }
+        for gone in cluster.tables_gone {
+            self.tables.remove(&gone);
+        }
+        *self != before
+    }
+
+    pub(crate) fn address(&self, node: NodeId) -> Option<&Address> {
+        self.nodes.get(&node.0)
+    }
+
+    pub(crate) fn table(&self, table: TableId) -> Option<&Table> {
+        self.tables.get(&table.0)
+    }
+
+    /// The table of that name that can be used.
+    pub(crate) fn named(&self, name: &[u8]) -> Option<(TableId, &Table)> {
+        self.tables
+            .iter()
+            .find(|(_, table)| table.name.as_bytes() == name && !table.dropped)
+            .map(|(&id, table)| (TableId(id), table))
+    }
+}

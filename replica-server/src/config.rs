@@ -1,0 +1,211 @@
+//! The keys of a replica server's configuration, with their defaults and bounds. Reading files and environment is the binary's affair.
+
+use replication::LeaseSettings;
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+use types::ByteSize;
+
+/// Everything a person may set for one replica server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplicaConfig {
+    /// The name shown to operators. Empty: the host and port it listens on.
+    pub name: String,
+    /// `host:port` of the gRPC services; port 0 lets the system choose.
+    pub listen: String,
+    /// `host:port` of the RESP port; port 0 lets the system choose.
+    pub redis: String,
+    /// What other servers and clients are told instead of `listen`, when that is not how they reach it.
+    pub advertise: Option<String>,
+    /// The same for `redis`.
+    pub advertise_redis: Option<String>,
+    /// `host:port` of every meta server.
+    pub meta: Vec<String>,
+    /// Where the node keeps its data. An empty directory makes a new node.
+    pub data_dir: PathBuf,
+    /// Lets the ports listen beyond loopback although nobody has to say who they are.
+    pub allow_unauthenticated: bool,
+    /// What servers of one cluster show each other. Empty: nothing.
+    pub cluster_secret: String,
+    /// The table that RESP clients use before they say AUTH.
+    pub default_table: String,
+    /// Memory and disk.
+    pub budgets: Budgets,
+    /// Failure detection.
+    pub leases: Leases,
+    /// Limits of the RESP port.
+    pub resp: RespLimits,
+}
+
+/// How much of the machine the server may use.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budgets {
+    /// Cached rows of RocksDB.
+    #[serde(deserialize_with = "from_text")]
+    pub row_cache: ByteSize,
+    /// Cached blocks of RocksDB's files.
+    #[serde(deserialize_with = "from_text")]
+    pub block_cache: ByteSize,
+    /// Committed writes that RocksDB does not have yet.
+    #[serde(deserialize_with = "from_text")]
+    pub overlay: ByteSize,
+    /// RocksDB's memtables, all partitions together.
+    #[serde(deserialize_with = "from_text")]
+    pub memtables: ByteSize,
+    /// The commit log on disk, for each durability.
+    #[serde(deserialize_with = "from_text")]
+    pub log: ByteSize,
+    /// RocksDBs open at once.
+    pub open_partitions: usize,
+}
+
+/// How fast failures are noticed. The same on all nodes of a cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Leases {
+    /// How often nodes that share partitions send each other a beacon.
+    #[serde(deserialize_with = "span")]
+    pub beacon: Duration,
+    /// How long a primary may serve reads on a beacon that was granted.
+    #[serde(deserialize_with = "span")]
+    pub lease: Duration,
+    /// How long the granting secondary waits before it proposes itself.
+    #[serde(deserialize_with = "span")]
+    pub grace: Duration,
+    /// How long the log writer or the worker may stand still before the node stops vouching for itself.
+    #[serde(deserialize_with = "span")]
+    pub stall_timeout: Duration,
+}
+
+/// Limits of the RESP port. Each is per server unless it says otherwise.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RespLimits {
+    /// Clients connected at once.
+    pub max_clients: usize,
+    /// Largest single argument.
+    #[serde(deserialize_with = "from_text")]
+    pub max_bulk: ByteSize,
+    /// Longest key.
+    #[serde(deserialize_with = "from_text")]
+    pub max_key: ByteSize,
+}
+
+impl Default for ReplicaConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            listen: "127.0.0.1:34801".into(),
+            redis: "127.0.0.1:6380".into(),
+            advertise: None,
+            advertise_redis: None,
+            meta: vec!["127.0.0.1:34601".into()],
+            data_dir: PathBuf::from("tulpar-replica"),
+            allow_unauthenticated: false,
+            cluster_secret: String::new(),
+            default_table: "default".into(),
+            budgets: Budgets::default(),
+            leases: Leases::default(),
+            resp: RespLimits::default(),
+        }
+    }
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            row_cache: ByteSize::mib(256),
+            block_cache: ByteSize::mib(256),
+            overlay: ByteSize::mib(256),
+            memtables: ByteSize::mib(256),
+            log: ByteSize::gib(2),
+            open_partitions: 512,
+        }
+    }
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        let settings = LeaseSettings::default();
+        Self {
+            beacon: settings.beacon,
+            lease: settings.lease,
+            grace: settings.grace,
+            stall_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Default for RespLimits {
+    fn default() -> Self {
+        let limits = resp_gateway::Limits::default();
+        Self {
+            max_clients: limits.max_clients,
+            max_bulk: ByteSize(limits.max_bulk as u64),
+            max_key: ByteSize::kib(64),
+        }
+    }
+}
+
+impl Leases {
+    /// As the protocol's core takes them.
+    pub(crate) fn settings(&self) -> LeaseSettings {
+        LeaseSettings {
+            beacon: self.beacon,
+            lease: self.lease,
+            grace: self.grace,
+            ..LeaseSettings::default()
+        }
+    }
+}
+
+impl ReplicaConfig {
+    /// What is wrong with it, in one line.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.leases
+            .settings()
+            .check()
+            .map_err(|wrong| format!("leases: {wrong}"))?;
+        if self.meta.is_empty() {
+            return Err("meta: name at least one meta server".into());
+        }
+        if self.budgets.log.0 < 4 * self.budgets.memtables.0 {
+            return Err(format!(
+                "budgets.log is {}, but must be at least four times budgets.memtables ({})",
+                self.budgets.log, self.budgets.memtables
+            ));
+        }
+        if self.budgets.open_partitions == 0 {
+            return Err("budgets.open_partitions must be at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(from: D) -> Result<T, D::Error> {
+    String::deserialize(from)?
+        .parse()
+        .map_err(de::Error::custom)
+}
+
+fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit.trim() {
+        "ms" => 1,
+        "s" => 1000,
+        "min" => 60_000,
+        _ => 0,
+    };
+    match number.parse::<u64>() {
+        Ok(number) if scale > 0 && number > 0 => Ok(Duration::from_millis(number * scale)),
+        _ => Err(de::Error::custom(format!(
+            "a span is a whole number above 0 with ms, s or min behind it, not '{text}'"
+        ))),
+    }
+}

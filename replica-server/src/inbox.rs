@@ -1,0 +1,45 @@
+//! What reaches the worker from other threads and from its own services.
+
+use crate::services::digest::DigestAsked;
+use engine::EngineEvent;
+use proto::meta::ToNode;
+use replication::LogRead;
+use std::path::PathBuf;
+use types::{Decree, LearnSignature, NodeId, PartitionId};
+
+/// One thing for the worker to do.
+pub(crate) enum Input {
+    /// Appends that are as safe as was asked.
+    Flushed(Vec<u64>),
+    /// A log cannot go on: the node stops.
+    LogFailed(String),
+    Engine(EngineEvent),
+    /// The log was read for a learner.
+    LogRead {
+        partition: PartitionId,
+        learner: NodeId,
+        signature: LearnSignature,
+        outcome: LogRead,
+    },
+    /// A checkpoint reached a learner, or did not.
+    CheckpointSent {
+        partition: PartitionId,
+        learner: NodeId,
+        signature: LearnSignature,
+        delivered: Option<Decree>,
+    },
+    /// A checkpoint for a learner of this node is here.
+    CheckpointReceived {
+        partition: PartitionId,
+        signature: LearnSignature,
+        decree: Decree,
+        dir: PathBuf,
+        installed: tokio::sync::oneshot::Sender<Result<Decree, String>>,
+    },
+    PeerLost(NodeId),
+    ExceptionsAcknowledged(Vec<PartitionId>),
+    MetaUp,
+    MetaDown,
+    Meta(ToNode),
+    Digest(DigestAsked),
+}

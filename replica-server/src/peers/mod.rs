@@ -1,0 +1,54 @@
+//! Other replica servers: `outgoing` (what this node says to each), `incoming` (what they say), `codec` (the messages' bytes), `beacons`
+//! (leases, on a thread of their own), `checkpoint` (whole copies, on connections of their own).
+
+pub(crate) mod beacons;
+pub(crate) mod checkpoint;
+pub(crate) mod codec;
+pub(crate) mod incoming;
+mod outgoing;
+
+pub(crate) use outgoing::{Peers, channel};
+
+use proto::peer::Greeting;
+use tonic::Status;
+use types::{Incarnation, NodeId};
+
+/// How this node introduces itself.
+#[derive(Clone)]
+pub(crate) struct Introduction {
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    /// Where beacons are taken.
+    pub(crate) beacons: String,
+    pub(crate) cluster_secret: String,
+}
+
+impl Introduction {
+    pub(crate) fn greeting(&self) -> Greeting {
+        Greeting {
+            protocol: proto::PROTOCOL,
+            node: self.node.0,
+            incarnation: self.incarnation.0,
+            beacons: self.beacons.clone(),
+            cluster_secret: self.cluster_secret.clone(),
+        }
+    }
+
+    /// Who greets, if it is one of the cluster.
+    pub(crate) fn admit(&self, greeting: Option<Greeting>) -> Result<Greeting, Status> {
+        let greeting = greeting
+            .ok_or_else(|| Status::invalid_argument("the stream does not begin with a greeting"))?;
+        if greeting.protocol != proto::PROTOCOL {
+            let (theirs, ours) = (greeting.protocol, proto::PROTOCOL);
+            let text = format!("this server speaks protocol version {ours}, not {theirs}");
+            return Err(Status::failed_precondition(text));
+        }
+        if !crate::services::data::same_secret(&greeting.cluster_secret, &self.cluster_secret) {
+            return Err(Status::unauthenticated("another cluster's secret"));
+        }
+        if greeting.node == self.node.0 {
+            return Err(Status::invalid_argument("a node does not talk to itself"));
+        }
+        Ok(greeting)
+    }
+}

@@ -1,0 +1,472 @@
+//! One replica server, from its configuration to its end: opens the directory, starts the threads, serves, stops.
+
+use crate::cluster::Known;
+use crate::config::ReplicaConfig;
+use crate::directory::{DataDirectory, DirectoryError};
+use crate::inbox::Input;
+use crate::meta_link::{self, About, MetaLink};
+use crate::peers::beacons::{self, Pulse};
+use crate::peers::incoming::{self, PeersService};
+use crate::peers::{Introduction, Peers};
+use crate::remote::RemoteBackend;
+use crate::services::data::{self, DataService};
+use crate::services::inspect::{self, InspectService};
+use crate::services::resp::LocalBackend;
+use crate::worker::{Found, Logs, Parts, SharedLeases, Worker};
+use crate::{clock, worker};
+use commit_log::{Completions, DirectIo, Directory, Log, LogOptions};
+use engine::{Engine, EngineOptions, Hooks};
+use proto::common::NodeAddress;
+use proto::data::data_server::DataServer;
+use proto::inspect::inspect_server::InspectServer;
+use proto::peer::peers_server::PeersServer;
+use replication::{Event, Leases};
+use rustix::process::{Resource, getrlimit};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+use tulpar_client::{Client, ClientOptions};
+use types::{Decree, Durability, PartitionId};
+
+/// Why a replica server did not start, or ended: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A key of the configuration has a value that cannot be.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// A port cannot be had.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The log or the storage cannot be opened.
+    #[error("cannot open {part} in {path}: {reason}")]
+    Open {
+        /// What.
+        part: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The operating system grants too little.
+    #[error("{0}")]
+    System(String),
+    /// The server ran, and had to stop.
+    #[error("stopped: {0}")]
+    Failed(String),
+}
+
+/// What was really bound.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listening {
+    /// The gRPC services.
+    pub grpc: SocketAddr,
+    /// The RESP port.
+    pub redis: SocketAddr,
+}
+
+struct Ports {
+    grpc: TcpListener,
+    redis: TcpListener,
+    beacons: TcpListener,
+    listening: Listening,
+}
+
+/// Runs a replica server on this thread and some of its own, until `shutdown` says so (or is dropped) or it must stop.
+///
+/// `ready` is called once, when the directory is open and both ports accept; the meta server may not have been reached by then.
+pub fn run(
+    config: ReplicaConfig,
+    ready: impl FnOnce(Listening),
+    shutdown: oneshot::Receiver<()>,
+) -> Result<(), StartError> {
+    config.check().map_err(StartError::Config)?;
+    check_open_files(config.budgets.open_partitions)?;
+    let directory = DataDirectory::open(&config.data_dir, config.leases.grace)?;
+    let ports = bind(&config)?;
+    let (inbox, inputs) = mpsc::unbounded_channel();
+    let known = directory.known()?;
+    let (engine, logs, found) = open_storage(&config, &directory, &inbox)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System(format!("cannot start the worker: {error}")))?;
+    let serving = serve(
+        config,
+        directory,
+        ports,
+        known,
+        engine,
+        logs,
+        found,
+        (inbox, inputs),
+        ready,
+        shutdown,
+    );
+    LocalSet::new().block_on(&runtime, serving)
+}
+
+/// A partition's RocksDB may hold some files open, a client one socket.
+fn check_open_files(partitions: usize) -> Result<(), StartError> {
+    const AT_LEAST: u64 = 1024;
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if limit < AT_LEAST {
+        let text = format!(
+            "the limit of open files is {limit}; {partitions} open partitions and their clients need at least {AT_LEAST} (ulimit -n)"
+        );
+        return Err(StartError::System(text));
+    }
+    Ok(())
+}
+
+fn bind(config: &ReplicaConfig) -> Result<Ports, StartError> {
+    let refused = |address: &str, reason: String| StartError::Listen {
+        address: address.to_owned(),
+        reason,
+    };
+    let resolve = |address: &str| -> Result<SocketAddr, StartError> {
+        let found = address
+            .to_socket_addrs()
+            .map_err(|error| refused(address, error.to_string()))?
+            .next();
+        let found = found.ok_or_else(|| refused(address, "it names no address".into()))?;
+        if !found.ip().is_loopback() && !config.allow_unauthenticated {
+            let text = "it is reached from other machines, but nobody has to say who they are; set allow_unauthenticated = true if that is meant";
+            return Err(refused(address, text.into()));
+        }
+        Ok(found)
+    };
+    let bound = |address: &str| -> Result<TcpListener, StartError> {
+        resp_gateway::bind(resolve(address)?).map_err(|error| refused(address, error.to_string()))
+    };
+    let (grpc, redis) = (bound(&config.listen)?, bound(&config.redis)?);
+    let local = |listener: &TcpListener| {
+        listener
+            .local_addr()
+            .map_err(|error| StartError::System(error.to_string()))
+    };
+    let listening = Listening {
+        grpc: local(&grpc)?,
+        redis: local(&redis)?,
+    };
+    let beacons = bound(&SocketAddr::new(listening.grpc.ip(), 0).to_string())?;
+    Ok(Ports {
+        grpc,
+        redis,
+        beacons,
+        listening,
+    })
+}
+
+/// Hands tickets of a log to the worker.
+struct ToInbox(mpsc::UnboundedSender<Input>);
+
+impl Completions for ToInbox {
+    fn flushed(&self, tickets: &[u64]) {
+        let _ = self.0.send(Input::Flushed(tickets.to_vec()));
+    }
+
+    fn failed(&self, reason: &str) {
+        let _ = self.0.send(Input::LogFailed(reason.to_owned()));
+    }
+}
+
+fn open_storage(
+    config: &ReplicaConfig,
+    directory: &DataDirectory,
+    inbox: &mpsc::UnboundedSender<Input>,
+) -> Result<(Engine, Logs, Vec<Found>), StartError> {
+    let data = directory.part("data");
+    let buffered_log: Arc<OnceLock<Log>> = Arc::default();
+    let options = EngineOptions {
+        block_cache: config.budgets.block_cache.bytes(),
+        row_cache: config.budgets.row_cache.bytes(),
+        overlay_budget: config.budgets.overlay.bytes(),
+        memtable_budget: config.budgets.memtables.bytes(),
+        max_open: config.budgets.open_partitions,
+        limits: commands::Limits {
+            key: config.resp.max_key.bytes(),
+            ..commands::Limits::default()
+        },
+        ..EngineOptions::at(&data)
+    };
+    let (events, syncing) = (inbox.clone(), buffered_log.clone());
+    let hooks = Hooks {
+        events: Box::new(move |event| drop(events.send(Input::Engine(event)))),
+        // What is committed in durability sync is synced; only the buffered log may be behind.
+        sync_log: Box::new(move |partition, decree| {
+            let log = syncing.get().ok_or("the log is not open yet")?;
+            if log.is_synced(partition, decree) {
+                return Ok(());
+            }
+            log.wait_synced().map_err(|error| error.to_string())
+        }),
+    };
+    let failed = |part, path: &PathBuf| {
+        let path = path.clone();
+        move |error: &dyn std::fmt::Display| StartError::Open {
+            part,
+            path,
+            reason: error.to_string(),
+        }
+    };
+    let engine = Engine::open(options, hooks).map_err(|error| failed("storage", &data)(&error))?;
+    let durable: std::collections::HashMap<PartitionId, Decree> = engine
+        .partitions()
+        .into_iter()
+        .map(|(id, applied)| (id, applied.decree))
+        .collect();
+    let durable = |partition: PartitionId| durable.get(&partition).copied().unwrap_or_default();
+    let mut finder = worker::Finder::default();
+    let mut open = |durability: Durability| -> Result<Log, StartError> {
+        let path = directory.part("log").join(durability.to_string());
+        let disk = Directory::open(&path, DirectIo::Auto)
+            .map_err(|error| failed("the log", &path)(&error))?;
+        let options = LogOptions {
+            budget: config.budgets.log,
+            ..LogOptions::new(durability)
+        };
+        let mut visit = |record| finder.record(record, durability, &durable);
+        let completions = Box::new(ToInbox(inbox.clone()));
+        let (log, recovery) = Log::open(Arc::new(disk), options, &durable, &mut visit, completions)
+            .map_err(|error| failed("the log", &path)(&error))?;
+        tracing::info!(%durability, mutations = recovery.mutations, partitions = recovery.partitions, torn_bytes = recovery.torn_bytes, "log recovered");
+        for partition in recovery.quarantined {
+            tracing::error!(%partition, "the log of this replica is damaged: it learns anew from another member");
+            finder.quarantine(partition);
+        }
+        Ok(log)
+    };
+    let logs = Logs {
+        sync: open(Durability::Sync)?,
+        buffered: open(Durability::Buffered)?,
+    };
+    let _ = buffered_log.set(logs.buffered.clone());
+    for deleted in std::mem::take(&mut finder.deleted) {
+        engine.remove(deleted);
+    }
+    Ok((engine, logs, finder.finish()))
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "everything that was opened, once"
+)]
+async fn serve(
+    config: ReplicaConfig,
+    directory: DataDirectory,
+    ports: Ports,
+    known: Known,
+    engine: Engine,
+    logs: Logs,
+    found: Vec<Found>,
+    (inbox, inputs): (mpsc::UnboundedSender<Input>, mpsc::UnboundedReceiver<Input>),
+    ready: impl FnOnce(Listening),
+    shutdown: oneshot::Receiver<()>,
+) -> Result<(), StartError> {
+    let system = |error: &dyn std::fmt::Display| StartError::System(error.to_string());
+    let listening = ports.listening;
+    let address = NodeAddress {
+        node: directory.node.0,
+        name: if config.name.is_empty() {
+            listening.grpc.to_string()
+        } else {
+            config.name.clone()
+        },
+        grpc: config
+            .advertise
+            .clone()
+            .unwrap_or_else(|| listening.grpc.to_string()),
+        redis: config
+            .advertise_redis
+            .clone()
+            .unwrap_or_else(|| listening.redis.to_string()),
+    };
+    let introduction = Introduction {
+        node: directory.node,
+        incarnation: directory.incarnation,
+        beacons: ports
+            .beacons
+            .local_addr()
+            .map_err(|error| system(&error))?
+            .to_string(),
+        cluster_secret: config.cluster_secret.clone(),
+    };
+    let leases = Leases::new(
+        config.leases.settings(),
+        directory.incarnation,
+        clock::now(),
+        directory.longest_grace,
+    );
+    let leases = SharedLeases(Arc::new(Mutex::new(leases)));
+    let heart = Arc::new(AtomicU64::new(clock::now().0));
+    let pulse = Pulse {
+        worker: heart.clone(),
+        log_busy_since: {
+            let (sync, buffered) = (logs.sync.clone(), logs.buffered.clone());
+            Arc::new(move || sync.busy_since().or_else(|| buffered.busy_since()))
+        },
+        stall_timeout: config.leases.stall_timeout,
+    };
+    let beacons = beacons::start(
+        ports.beacons,
+        introduction.clone(),
+        leases.clone(),
+        inbox.clone(),
+        pulse,
+        config.leases.beacon,
+    )
+    .map_err(|error| system(&error))?;
+    let peers = Peers::new(
+        introduction.clone(),
+        inbox.clone(),
+        leases.clone(),
+        beacons.clone(),
+    );
+    peers.addresses(&known);
+    let meta = MetaLink::new();
+    let scratch = engine.scratch("incoming");
+    let worker = Worker::new(Parts {
+        directory,
+        engine: engine.clone(),
+        logs,
+        leases,
+        known,
+        peers,
+        beacons,
+        meta: meta.clone(),
+        inbox: inbox.clone(),
+    });
+    worker.recover(found);
+
+    let (streams, mut arrived_streams) = mpsc::unbounded_channel();
+    let (peer_streams, mut arrived_peers) = mpsc::unbounded_channel();
+    let (questions, asked) = mpsc::unbounded_channel();
+    let incoming = tokio::net::TcpListener::from_std(ports.grpc).map_err(|error| system(&error))?;
+    let grpc = tonic::transport::Server::builder()
+        .tcp_nodelay(true)
+        .initial_stream_window_size(16 << 20)
+        .initial_connection_window_size(64 << 20)
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .add_service(
+            DataServer::new(DataService(streams))
+                .max_decoding_message_size(proto::MAX_MESSAGE)
+                .max_encoding_message_size(usize::MAX),
+        )
+        .add_service(
+            PeersServer::new(PeersService {
+                introduction: introduction.clone(),
+                arrived: peer_streams,
+                inbox: inbox.clone(),
+                scratch,
+            })
+            .max_decoding_message_size(proto::MAX_MESSAGE)
+            .max_encoding_message_size(proto::MAX_MESSAGE),
+        )
+        .add_service(InspectServer::new(InspectService {
+            questions,
+            inbox: inbox.clone(),
+        }))
+        .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(incoming));
+    spawn_local(async move {
+        if let Err(error) = grpc.await {
+            tracing::error!(%error, "the gRPC port is no longer served");
+        }
+    });
+    let on = worker.clone();
+    spawn_local(async move {
+        while let Some(stream) = arrived_streams.recv().await {
+            spawn_local(data::serve(on.clone(), stream));
+        }
+    });
+    let on = worker.clone();
+    spawn_local(async move {
+        while let Some(stream) = arrived_peers.recv().await {
+            spawn_local(incoming::serve(on.clone(), stream));
+        }
+    });
+    spawn_local(inspect::answer(worker.clone(), asked));
+    spawn_local(worker.clone().take_inputs(inputs));
+    spawn_local(worker.clone().seal_gathered());
+    spawn_local(worker.clone().call_when_due());
+    spawn_local(Peers::connect_all(worker.clone()));
+    spawn_local(housekeeping(worker.clone(), heart));
+    let about = About {
+        introduction,
+        address,
+        metas: config.meta.clone(),
+        disk_bytes: {
+            let worker = worker.clone();
+            Box::new(move || worker.logs.sync.stats().bytes + worker.logs.buffered.stats().bytes)
+        },
+    };
+    spawn_local(meta_link::run(meta, about, inbox));
+
+    let client = Client::lazy(ClientOptions::new(config.meta.clone()))
+        .map_err(|error| StartError::Config(error.to_string()))?;
+    let remote = RemoteBackend::new(client);
+    spawn_local(remote.clone().answer());
+    let backend = LocalBackend::new(worker.clone(), remote);
+    let options = resp_gateway::Options {
+        default_table: config.default_table.clone(),
+        limits: resp_gateway::Limits {
+            max_clients: config.resp.max_clients,
+            max_bulk: config.resp.max_bulk.bytes(),
+            ..resp_gateway::Limits::default()
+        },
+        ..resp_gateway::Options::default()
+    };
+    ready(listening);
+    let stop = async {
+        tokio::select! {
+            _ = shutdown => {}
+            () = worker.stop.notified() => {}
+        }
+    };
+    resp_gateway::serve(ports.redis, options, backend, stop)
+        .await
+        .map_err(|error| system(&error))?;
+    end(&worker).await;
+    match worker.failure() {
+        Some(reason) => Err(StartError::Failed(reason)),
+        None => Ok(()),
+    }
+}
+
+/// Shows that the worker moves (R6), and has logs kept within their budget.
+async fn housekeeping(worker: Rc<Worker>, heart: Arc<AtomicU64>) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        ticks.tick().await;
+        heart.store(clock::now().0, Ordering::Relaxed);
+        worker.relieve_logs();
+    }
+}
+
+/// An orderly end: what is acknowledged is synced, so that the next start need not ask anybody.
+async fn end(worker: &Rc<Worker>) {
+    worker.tell_all(&Event::Shutdown);
+    let engine = worker.engine.clone();
+    let (sync, buffered) = (worker.logs.sync.clone(), worker.logs.buffered.clone());
+    let _ = tokio::task::spawn_blocking(move || {
+        for log in [sync, buffered] {
+            if let Err(error) = log.wait_synced() {
+                tracing::error!(%error, "the log was not synced at the end");
+            }
+        }
+        engine.shutdown();
+    })
+    .await;
+}

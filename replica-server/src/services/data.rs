@@ -1,0 +1,290 @@
+//! Clients' streams: requests in, responses out, both in batches.
+//!
+//! A stream's requests for a partition take effect in order, also around refusals: after a refused request, later ones of the same
+//! epoch are refused too, so that a retried one is never overtaken (see data.proto).
+
+use crate::services::operations::{self, Shape};
+use crate::stream_queue::{Batch, Messages, Queue};
+use crate::worker::Worker;
+use crate::worker::reply::{Outcome, Refused, ReplyTo};
+use hashbrown::HashMap;
+use prost::Message;
+use proto::data::data_server::Data;
+use proto::data::{self, RequestBatch, ResponseBatch, refusal::Kind, response};
+use smallvec::SmallVec;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status, Streaming};
+use types::{PartitionId, TableId};
+
+/// Requests of one stream that may wait for their answers, and bytes of responses that may wait to be taken: beyond, the stream is
+/// not read on.
+const MOST_IN_FLIGHT: usize = 100_000;
+const MOST_BACKLOG: usize = 64 << 20;
+
+impl Batch for ResponseBatch {
+    type Item = data::Response;
+
+    fn size(item: &data::Response) -> usize {
+        item.encoded_len() + 4
+    }
+
+    fn of(responses: Vec<data::Response>) -> Self {
+        Self { responses }
+    }
+}
+
+/// A stream on its way to the worker.
+pub(crate) type Arrived = (Streaming<RequestBatch>, Queue<ResponseBatch>);
+
+/// The gRPC side: hands streams to the worker, which lives on the same thread but is not `Send`.
+pub(crate) struct DataService(pub(crate) mpsc::UnboundedSender<Arrived>);
+
+#[tonic::async_trait]
+impl Data for DataService {
+    type ExecuteStream = Unfailing<Messages<ResponseBatch>>;
+
+    async fn execute(
+        &self,
+        request: Request<Streaming<RequestBatch>>,
+    ) -> Result<Response<Self::ExecuteStream>, Status> {
+        let (queue, messages) = Queue::new();
+        self.0
+            .send((request.into_inner(), queue))
+            .map_err(|_| Status::unavailable("the server is stopping"))?;
+        Ok(Response::new(Unfailing(messages)))
+    }
+}
+
+/// A stream of messages as tonic wants it: each a `Result`, none an error.
+pub(crate) struct Unfailing<S>(pub(crate) S);
+
+impl<S: futures::Stream + Unpin> futures::Stream for Unfailing<S> {
+    type Item = Result<S::Item, Status>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::pin::Pin::new(&mut self.0)
+            .poll_next(context)
+            .map(|next| next.map(Ok))
+    }
+}
+
+/// One client's stream, on the worker.
+pub(crate) struct Stream {
+    responses: Queue<ResponseBatch>,
+    in_flight: Cell<usize>,
+    /// The epoch in which the partition last had a request refused.
+    refused: RefCell<HashMap<PartitionId, u32>>,
+    passwords: RefCell<HashMap<TableId, String>>,
+}
+
+/// The answer to one request of a stream.
+pub(crate) struct StreamReply {
+    stream: Rc<Stream>,
+    id: u64,
+    partition: PartitionId,
+    epoch: u32,
+    shape: Shape,
+}
+
+/// Serves one stream until either side ends it.
+pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses): Arrived) {
+    let stream = Rc::new(Stream {
+        responses,
+        in_flight: Cell::new(0),
+        refused: RefCell::default(),
+        passwords: RefCell::default(),
+    });
+    let mut first = true;
+    loop {
+        stream.responses.below(MOST_BACKLOG).await;
+        let batch = match requests.message().await {
+            Ok(Some(batch)) => batch,
+            Ok(None) => break,
+            Err(status) => {
+                tracing::debug!(%status, "a client's stream ended");
+                break;
+            }
+        };
+        if first && batch.protocol != proto::PROTOCOL {
+            tracing::warn!(
+                theirs = batch.protocol,
+                ours = proto::PROTOCOL,
+                "a client speaks another protocol version"
+            );
+            break;
+        }
+        first = false;
+        for credential in batch.credentials {
+            let mut passwords = stream.passwords.borrow_mut();
+            passwords.insert(TableId(credential.table), credential.password);
+        }
+        for request in batch.requests {
+            if stream.in_flight.get() >= MOST_IN_FLIGHT {
+                stream.refuse_unasked(&request);
+                continue;
+            }
+            stream.start(&worker, request);
+        }
+    }
+    stream.responses.close();
+}
+
+impl Stream {
+    fn start(self: &Rc<Self>, worker: &Rc<Worker>, request: data::Request) {
+        let partition = PartitionId::new(request.table, request.partition);
+        let reply = |shape| {
+            self.in_flight.set(self.in_flight.get() + 1);
+            StreamReply {
+                stream: self.clone(),
+                id: request.id,
+                partition,
+                epoch: request.epoch,
+                shape,
+            }
+        };
+        if let Some(refusal) = self.locked(worker, partition.table) {
+            return self.send(request.id, response::Result::Refusal(refusal));
+        }
+        if self
+            .refused
+            .borrow()
+            .get(&partition)
+            .is_some_and(|&epoch| request.epoch <= epoch)
+        {
+            let text =
+                "an earlier request for the partition was refused; ask for both again, in order";
+            return self.send(request.id, refusal(Kind::Busy, text));
+        }
+        let Some(operation) = request.operation else {
+            return self.send(
+                request.id,
+                operations::rejected("ERR a request without an operation"),
+            );
+        };
+        let (spec, args, shape) = match operations::command(operation) {
+            Ok(command) => command,
+            Err(error) => {
+                let shape = Shape::Resp;
+                return reply(shape).send(Outcome::Reply(error), worker);
+            }
+        };
+        let slices: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
+        match worker.find(partition) {
+            Some(hosted) => worker.execute(&hosted, spec, &slices, ReplyTo::Stream(reply(shape))),
+            None => reply(shape).send(Outcome::Refused(Refused::NotPrimary(None)), worker),
+        }
+    }
+
+    /// Why the stream may not use the table.
+    fn locked(&self, worker: &Worker, table: TableId) -> Option<data::Refusal> {
+        let known = worker.known.borrow();
+        let Some(table_known) = known.table(table).filter(|table| !table.dropped) else {
+            return Some(data::Refusal {
+                kind: Kind::NoSuchTable.into(),
+                message: format!("there is no table number {table}"),
+                ..data::Refusal::default()
+            });
+        };
+        let given = self.passwords.borrow();
+        let open = table_known.password.is_empty()
+            || given
+                .get(&table)
+                .is_some_and(|given| same_secret(given, &table_known.password));
+        (!open).then(|| data::Refusal {
+            kind: Kind::Unauthorized.into(),
+            message: format!(
+                "table '{}' wants a password, or another one",
+                table_known.name
+            ),
+            ..data::Refusal::default()
+        })
+    }
+
+    fn refuse_unasked(&self, request: &data::Request) {
+        let partition = PartitionId::new(request.table, request.partition);
+        self.remember_refusal(partition, request.epoch);
+        self.send(
+            request.id,
+            refusal(Kind::Busy, "too many requests of this stream are in flight"),
+        );
+    }
+
+    fn remember_refusal(&self, partition: PartitionId, epoch: u32) {
+        let mut refused = self.refused.borrow_mut();
+        let known = refused.entry(partition).or_default();
+        *known = epoch.max(*known);
+    }
+
+    fn send(&self, id: u64, result: response::Result) {
+        self.responses.push(data::Response {
+            id,
+            result: Some(result),
+        });
+    }
+}
+
+impl StreamReply {
+    /// Sends the answer; a refusal names the primary, as far as it is known here.
+    pub(crate) fn send(self, outcome: Outcome, worker: &Worker) {
+        self.stream.in_flight.set(self.stream.in_flight.get() - 1);
+        let result = match outcome {
+            Outcome::Reply(reply) => operations::result(self.shape, reply),
+            Outcome::Refused(Refused::Unknown) => {
+                let text = "the primary changed while the write was in flight";
+                refusal(Kind::OutcomeUnknown, text)
+            }
+            Outcome::Refused(Refused::Busy(text)) => {
+                self.stream.remember_refusal(self.partition, self.epoch);
+                refusal(Kind::Busy, &text)
+            }
+            Outcome::Refused(Refused::NotPrimary(configuration)) => {
+                self.stream.remember_refusal(self.partition, self.epoch);
+                let known = worker.known.borrow();
+                let primary = configuration
+                    .as_ref()
+                    .and_then(|configuration| {
+                        let node = configuration.primary.node;
+                        Some((node, known.address(node)?))
+                    })
+                    .map(|(node, address)| proto::common::NodeAddress {
+                        node: node.0,
+                        name: address.name.clone(),
+                        grpc: address.grpc.clone(),
+                        redis: address.redis.clone(),
+                    });
+                response::Result::Refusal(data::Refusal {
+                    kind: Kind::NotPrimary.into(),
+                    message: format!("partition {} is served elsewhere", self.partition),
+                    configuration: configuration.as_ref().map(Into::into),
+                    primary,
+                })
+            }
+        };
+        self.stream.send(self.id, result);
+    }
+}
+
+fn refusal(kind: Kind, message: &str) -> response::Result {
+    response::Result::Refusal(data::Refusal {
+        kind: kind.into(),
+        message: message.into(),
+        ..data::Refusal::default()
+    })
+}
+
+/// Compares without telling by its time how much was right.
+pub(crate) fn same_secret(given: &str, wanted: &str) -> bool {
+    let (given, wanted) = (given.as_bytes(), wanted.as_bytes());
+    let differ = given
+        .iter()
+        .zip(wanted)
+        .fold(given.len() ^ wanted.len(), |differ, (a, b)| {
+            differ | usize::from(a ^ b)
+        });
+    differ == 0
+}

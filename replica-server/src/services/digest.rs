@@ -1,0 +1,103 @@
+//! Digests: every member's logical state at one decree, compared while writes go on.
+//!
+//! The primary names a decree a little ahead, each member promises to take its digest when it commits exactly that decree, and empty
+//! mutations bring the partition there if no writes do.
+
+use crate::clock;
+use crate::worker::Worker;
+use crate::worker::hosted::{DigestResult, DigestWanted, Hosted};
+use engine::{Digest, Ticket};
+use tokio::sync::oneshot;
+use types::{Decree, PartitionId};
+
+/// A digest is asked of this node's replica.
+pub(crate) struct DigestAsked {
+    pub(crate) partition: PartitionId,
+    pub(crate) at: Decree,
+    /// Whether it could be promised.
+    pub(crate) registered: oneshot::Sender<Result<(), String>>,
+    pub(crate) answer: oneshot::Sender<DigestResult>,
+}
+
+impl Worker {
+    pub(crate) fn digest_asked(&self, asked: DigestAsked) {
+        let Some(hosted) = self.find(asked.partition) else {
+            let _ = asked.registered.send(Err(format!(
+                "no replica of partition {} is here",
+                asked.partition
+            )));
+            return;
+        };
+        let mut h = hosted.borrow_mut();
+        if h.storage.committed() >= asked.at {
+            let _ = asked.registered.send(Err("the decree has passed".into()));
+            return;
+        }
+        h.digests.push(DigestWanted {
+            at: asked.at,
+            ticket: None,
+            answer: asked.answer,
+        });
+        let _ = asked.registered.send(Ok(()));
+    }
+
+    /// Called before the storage commits up to `up_to`: takes the digests wanted on the way.
+    pub(crate) fn start_digests(&self, h: &mut Hosted, up_to: Decree) {
+        if h.digests.is_empty() {
+            return;
+        }
+        let Hosted {
+            digests, storage, ..
+        } = h;
+        let mut due: Vec<_> = digests
+            .iter_mut()
+            .filter(|wanted| wanted.ticket.is_none() && wanted.at <= up_to)
+            .collect();
+        due.sort_by_key(|wanted| wanted.at);
+        for wanted in due {
+            wanted.ticket = Some(storage.digest(wanted.at));
+            storage.commit(wanted.at);
+        }
+    }
+
+    pub(crate) fn digest_ready(h: &mut Hosted, ticket: Ticket, digest: Result<Digest, String>) {
+        if let Some(index) = h
+            .digests
+            .iter()
+            .position(|wanted| wanted.ticket == Some(ticket))
+        {
+            let wanted = h.digests.swap_remove(index);
+            let result = digest.and_then(|digest| {
+                let fits = digest.decree == wanted.at;
+                fits.then_some(digest.value)
+                    .ok_or_else(|| format!("the digest is of decree {}", digest.decree))
+            });
+            let _ = wanted.answer.send(result);
+        }
+    }
+
+    /// Brings a partition to a decree with empty mutations, one a call. Whether it is there, or why it cannot be brought there.
+    pub(crate) fn advance(&self, partition: PartitionId, to: Decree) -> Result<bool, String> {
+        let hosted = self.find(partition).ok_or("no replica is here")?;
+        let mut out = Vec::new();
+        let there = {
+            let h = &mut *hosted.borrow_mut();
+            if h.core.committed() >= to {
+                true
+            } else if !h.serves() {
+                return Err("this node is not the partition's serving primary".into());
+            } else {
+                if !h.awaited && h.core.accepts_write().is_ok() && h.core.prepared() < to {
+                    let decree = h.storage.last().next();
+                    h.storage
+                        .begin(h.core.ballot(), decree, self.wall.at(clock::now()));
+                    h.awaited = true;
+                    self.seal(h, &mut out);
+                }
+                h.core.committed() >= to
+            }
+        };
+        self.deliver_all(out);
+        Ok(there)
+    }
+}

@@ -1,0 +1,287 @@
+//! Operators' questions: what a replica is, and whether all copies are equal.
+
+use crate::inbox::Input;
+use crate::peers::channel;
+use crate::services::data::Unfailing;
+use crate::services::digest::DigestAsked;
+use crate::worker::Worker;
+use futures::future::join_all;
+use proto::inspect::inspect_client::InspectClient;
+use proto::inspect::inspect_server::Inspect;
+use proto::inspect::{
+    DigestAtRequest, DigestAtResponse, DigestsResponse, ReplicaDigest, ReplicaRequest,
+    ReplicaStatus,
+};
+use replication::RoleKind;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use types::{Decree, NodeId, PartitionId};
+
+/// How far ahead of the primary the decree of a digest is: members must have promised before they reach it.
+const AHEAD: [u64; 3] = [2, 200, 20_000];
+/// How long the members may take to get there and sum up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A question for the worker.
+pub(crate) enum Question {
+    Status(PartitionId, oneshot::Sender<Option<ReplicaStatus>>),
+    Digests(
+        PartitionId,
+        oneshot::Sender<Result<DigestsResponse, Status>>,
+    ),
+}
+
+/// The gRPC side.
+pub(crate) struct InspectService {
+    pub(crate) questions: mpsc::UnboundedSender<Question>,
+    pub(crate) inbox: mpsc::UnboundedSender<Input>,
+}
+
+fn partition(request: ReplicaRequest) -> Result<PartitionId, Status> {
+    Ok(request
+        .partition
+        .ok_or_else(|| Status::invalid_argument("which partition?"))?
+        .into())
+}
+
+#[tonic::async_trait]
+impl Inspect for InspectService {
+    type DigestAtStream = Unfailing<ReceiverStream<DigestAtResponse>>;
+
+    async fn replica(
+        &self,
+        request: Request<ReplicaRequest>,
+    ) -> Result<Response<ReplicaStatus>, Status> {
+        let partition = partition(request.into_inner())?;
+        let (answer, answered) = oneshot::channel();
+        let _ = self.questions.send(Question::Status(partition, answer));
+        let status = answered
+            .await
+            .map_err(|_| Status::unavailable("the server is stopping"))?;
+        status.map(Response::new).ok_or_else(|| {
+            Status::not_found(format!("no replica of partition {partition} is here"))
+        })
+    }
+
+    async fn digests(
+        &self,
+        request: Request<ReplicaRequest>,
+    ) -> Result<Response<DigestsResponse>, Status> {
+        let partition = partition(request.into_inner())?;
+        let (answer, answered) = oneshot::channel();
+        let _ = self.questions.send(Question::Digests(partition, answer));
+        let digests = answered
+            .await
+            .map_err(|_| Status::unavailable("the server is stopping"))?;
+        digests.map(Response::new)
+    }
+
+    async fn digest_at(
+        &self,
+        request: Request<DigestAtRequest>,
+    ) -> Result<Response<Self::DigestAtStream>, Status> {
+        let request = request.into_inner();
+        let partition: PartitionId = request
+            .partition
+            .ok_or_else(|| Status::invalid_argument("which partition?"))?
+            .into();
+        let (registered, promised) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
+        let at = Decree(request.decree);
+        let _ = self.inbox.send(Input::Digest(DigestAsked {
+            partition,
+            at,
+            registered,
+            answer,
+        }));
+        promised
+            .await
+            .map_err(|_| Status::unavailable("the server is stopping"))?
+            .map_err(Status::failed_precondition)?;
+        let (responses, receiver) = mpsc::channel(2);
+        let _ = responses.try_send(DigestAtResponse {
+            registered: true,
+            digest: Vec::new().into(),
+        });
+        tokio::spawn(async move {
+            if let Ok(Ok(digest)) = answered.await {
+                let digest = digest.to_be_bytes().to_vec().into();
+                let _ = responses
+                    .send(DigestAtResponse {
+                        registered: true,
+                        digest,
+                    })
+                    .await;
+            }
+        });
+        Ok(Response::new(Unfailing(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Answers questions on the worker, for ever.
+pub(crate) async fn answer(worker: Rc<Worker>, mut questions: mpsc::UnboundedReceiver<Question>) {
+    while let Some(question) = questions.recv().await {
+        match question {
+            Question::Status(partition, answer) => drop(answer.send(status(&worker, partition))),
+            Question::Digests(partition, answer) => {
+                let worker = worker.clone();
+                tokio::task::spawn_local(async move {
+                    let digests = tokio::time::timeout(PATIENCE, digests(&worker, partition)).await;
+                    let late =
+                        Status::deadline_exceeded("the members did not get to the decree in time");
+                    let _ = answer.send(digests.unwrap_or(Err(late)));
+                });
+            }
+        }
+    }
+}
+
+fn status(worker: &Worker, partition: PartitionId) -> Option<ReplicaStatus> {
+    let hosted = worker.find(partition)?;
+    let h = hosted.borrow();
+    let role = match h.core.role() {
+        RoleKind::Inactive => "inactive",
+        RoleKind::Learner => "learner",
+        RoleKind::Secondary => "secondary",
+        RoleKind::Reconciling => "reconciling",
+        RoleKind::Serving => "primary",
+    };
+    Some(ReplicaStatus {
+        node: worker.directory.node.0,
+        role: role.into(),
+        ballot: h.core.ballot().0,
+        committed: h.core.committed().0,
+        prepared: h.core.prepared().0,
+        applied: h.storage.applied().0,
+        durable: h.storage.durable().0,
+        configuration: h.core.configuration().map(Into::into),
+    })
+}
+
+async fn digests(worker: &Rc<Worker>, partition: PartitionId) -> Result<DigestsResponse, Status> {
+    let mut failure = Status::unavailable("the members run ahead of every decree named");
+    for ahead in AHEAD {
+        match digests_at(worker, partition, ahead).await {
+            Ok(digests) => return Ok(digests),
+            Err(status) => failure = status,
+        }
+    }
+    Err(failure)
+}
+
+async fn digests_at(
+    worker: &Rc<Worker>,
+    partition: PartitionId,
+    ahead: u64,
+) -> Result<DigestsResponse, Status> {
+    let (configuration, decree) = {
+        let hosted = worker
+            .find(partition)
+            .ok_or_else(|| Status::not_found("no replica is here"))?;
+        let h = hosted.borrow();
+        if !h.serves() {
+            return Err(Status::failed_precondition(
+                "this node is not the partition's serving primary",
+            ));
+        }
+        let configuration = h.core.configuration().cloned();
+        let configuration =
+            configuration.ok_or_else(|| Status::failed_precondition("no configuration"))?;
+        (configuration, Decree(h.core.prepared().0 + ahead))
+    };
+    let ask = |node: NodeId| ask(worker.clone(), node, partition, decree);
+    let asked: Vec<_> = join_all(configuration.members().map(|member| ask(member.node))).await;
+    // Everybody who can has promised: onward to the decree.
+    let advance = async {
+        loop {
+            match worker.advance(partition, decree) {
+                Ok(true) => return Ok(()),
+                Ok(false) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(reason) => return Err(Status::failed_precondition(reason)),
+            }
+        }
+    };
+    advance.await?;
+    let mut replicas = Vec::new();
+    for (member, asked) in configuration.members().zip(asked) {
+        let digest = match asked {
+            Ok(answer) => answer
+                .await
+                .unwrap_or_else(|_| Err("the replica gave no digest".into())),
+            Err(reason) => Err(reason),
+        };
+        let (digest, error) = match digest {
+            Ok(digest) => (digest.to_be_bytes().to_vec(), String::new()),
+            Err(reason) => (Vec::new(), reason),
+        };
+        replicas.push(ReplicaDigest {
+            node: member.node.0,
+            digest: digest.into(),
+            error,
+        });
+    }
+    Ok(DigestsResponse {
+        configuration: Some((&configuration).into()),
+        decree: decree.0,
+        replicas,
+    })
+}
+
+/// Has one member promise its digest at the decree.
+async fn ask(
+    worker: Rc<Worker>,
+    node: NodeId,
+    partition: PartitionId,
+    decree: Decree,
+) -> Result<oneshot::Receiver<Result<u128, String>>, String> {
+    let (answer, answered) = oneshot::channel();
+    if node == worker.directory.node {
+        let (registered, promised) = oneshot::channel();
+        worker.digest_asked(DigestAsked {
+            partition,
+            at: decree,
+            registered,
+            answer,
+        });
+        promised
+            .await
+            .map_err(|_| "the server is stopping".to_owned())??;
+        return Ok(answered);
+    }
+    let address = worker
+        .peers
+        .address(node)
+        .ok_or("the node's address is not known")?;
+    let endpoint = channel(&address).map_err(|error| error.to_string())?;
+    let connection = endpoint
+        .connect()
+        .await
+        .map_err(|_| format!("node {node} cannot be reached at {address}"))?;
+    let request = DigestAtRequest {
+        partition: Some(partition.into()),
+        decree: decree.0,
+    };
+    let mut client = InspectClient::new(connection);
+    let response = client
+        .digest_at(request)
+        .await
+        .map_err(|status| status.message().to_owned())?;
+    let mut responses = response.into_inner();
+    responses
+        .message()
+        .await
+        .map_err(|status| status.message().to_owned())?;
+    tokio::task::spawn_local(async move {
+        let digest = match responses.message().await {
+            Ok(Some(response)) => <[u8; 16]>::try_from(&response.digest[..])
+                .map(u128::from_be_bytes)
+                .map_err(|_| "a digest is 16 bytes".to_owned()),
+            _ => Err("the replica gave no digest".into()),
+        };
+        let _ = answer.send(digest);
+    });
+    Ok(answered)
+}

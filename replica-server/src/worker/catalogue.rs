@@ -1,0 +1,216 @@
+//! Replicas come and go: recovered at the start, created when the meta leader asks, made by a learn, deleted.
+
+use crate::worker::Worker;
+use crate::worker::hosted::Hosted;
+use crate::worker::waiting::Waiting;
+use commit_log::Log;
+use engine::Partition;
+use replication::{Event, Identity, Recovered, Replica, RoleKind, Settings};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use types::{Decree, Durability, PartitionId, Record, RecordBody, SlotRange};
+
+/// What the disk holds of one replica, before its core exists.
+pub(crate) struct Found {
+    pub(crate) partition: PartitionId,
+    pub(crate) recovered: Recovered,
+    pub(crate) durability: Durability,
+}
+
+/// Gathers what the logs hold, record by record.
+#[derive(Default)]
+pub(crate) struct Finder {
+    found: BTreeMap<PartitionId, Found>,
+    /// Deleted, but perhaps not all of their files are.
+    pub(crate) deleted: Vec<PartitionId>,
+}
+
+impl Finder {
+    pub(crate) fn record(
+        &mut self,
+        record: Record,
+        durability: Durability,
+        durable: &dyn Fn(PartitionId) -> Decree,
+    ) {
+        if record.body == RecordBody::Deleted {
+            self.deleted.push(record.partition);
+            return;
+        }
+        let partition = record.partition;
+        let found = self.found.entry(partition).or_insert_with(|| {
+            let mut recovered = Recovered::new();
+            recovered.applied(durable(partition));
+            Found {
+                partition,
+                recovered,
+                durability,
+            }
+        });
+        found.recovered.record(record.body);
+    }
+
+    pub(crate) fn quarantine(&mut self, partition: PartitionId) {
+        if let Some(found) = self.found.get_mut(&partition) {
+            found.recovered.quarantine();
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<Found> {
+        self.found.into_values().collect()
+    }
+}
+
+impl Worker {
+    /// Takes up what the disk holds. Replicas of tables that are not known yet wait until they are.
+    pub(crate) fn recover(&self, found: Vec<Found>) {
+        for found in found {
+            if self.known.borrow().table(found.partition.table).is_none() {
+                self.replicas.borrow_mut().orphans.push(found);
+                continue;
+            }
+            let Some((identity, settings, slots)) = self.made_for(found.partition) else {
+                continue;
+            };
+            let mut actions = Vec::new();
+            let core = Replica::recover(identity, settings, found.recovered, &mut actions);
+            let hosted = self.host(core, slots, found.durability);
+            let mut out = Vec::new();
+            {
+                let mut h = hosted.borrow_mut();
+                let committed = h.core.committed();
+                let mut echoes = smallvec::SmallVec::new();
+                self.perform(
+                    &mut h,
+                    &mut actions,
+                    &mut echoes,
+                    crate::clock::now(),
+                    &mut out,
+                );
+                h.storage.commit(committed);
+                for event in echoes {
+                    self.drive(&mut h, event, &mut out);
+                }
+                h.role = h.core.role();
+                self.after_step(&mut h);
+            }
+            self.deliver_all(out);
+        }
+    }
+
+    /// Replicas that waited for their table.
+    pub(crate) fn recover_orphans(&self) {
+        let orphans = std::mem::take(&mut self.replicas.borrow_mut().orphans);
+        self.recover(orphans);
+    }
+
+    /// The replica of a partition: the one that is here, or a new one that knows nothing. None if its table is not known.
+    pub(crate) fn find_or_make(&self, partition: PartitionId) -> Option<Rc<RefCell<Hosted>>> {
+        if let Some(hosted) = self.find(partition) {
+            return Some(hosted);
+        }
+        let (identity, settings, slots) = self.made_for(partition)?;
+        let durability = identity.durability;
+        Some(self.host(Replica::new(identity, settings), slots, durability))
+    }
+
+    fn made_for(&self, partition: PartitionId) -> Option<(Identity, Arc<Settings>, SlotRange)> {
+        let known = self.known.borrow();
+        let table = known.table(partition.table)?;
+        if partition.index >= table.partitions {
+            return None;
+        }
+        let mut settings = Settings::of_replicas(table.replicas as usize);
+        settings.min_replicas = table.members_for_writes();
+        let identity = Identity {
+            me: self.directory.node,
+            incarnation: self.directory.incarnation,
+            boot: self.directory.boot,
+            partition,
+            durability: table.durability(),
+        };
+        let slots = SlotRange::of_partition(partition.index, table.partitions);
+        Some((identity, Arc::new(settings), slots))
+    }
+
+    fn host(&self, core: Replica, slots: SlotRange, durability: Durability) -> Rc<RefCell<Hosted>> {
+        let id = core.partition();
+        let storage: Partition = self.engine.partition(id, slots);
+        let log: Log = match durability {
+            Durability::Sync => self.logs.sync.clone(),
+            Durability::Buffered => self.logs.buffered.clone(),
+        };
+        let mut replicas = self.replicas.borrow_mut();
+        let place = replicas.by_place.len() as u32;
+        let mut hosted = Hosted {
+            id,
+            place,
+            core,
+            storage,
+            log,
+            role: RoleKind::Inactive,
+            waiting: Waiting::default(),
+            held: Default::default(),
+            awaited: false,
+            dirty: false,
+            scheduled: None,
+            broken: None,
+            reported: None,
+            actions: Vec::new(),
+            teaching: BTreeMap::new(),
+            received: None,
+            digests: Vec::new(),
+        };
+        if self.meta.is_up() {
+            let mut out = Vec::new();
+            let mut actions = Vec::new();
+            hosted.core.step(
+                crate::clock::now(),
+                &self.leases.lock(),
+                Event::MetaStream(replication::MetaStream::Up),
+                &mut actions,
+            );
+            let mut echoes = smallvec::SmallVec::new();
+            self.perform(
+                &mut hosted,
+                &mut actions,
+                &mut echoes,
+                crate::clock::now(),
+                &mut out,
+            );
+        }
+        let hosted = Rc::new(RefCell::new(hosted));
+        replicas.by_place.push(Some(hosted.clone()));
+        replicas.places.insert(id, place);
+        hosted
+    }
+
+    /// The deletion is in the log: the replica goes when its step is over.
+    pub(crate) fn delete_later(&self, h: &mut Hosted) {
+        h.broken = Some("the replica was deleted".into());
+        self.to_delete.borrow_mut().push(h.id);
+    }
+
+    /// Removes what [`Self::delete_later`] named.
+    pub(crate) fn delete_now(&self) {
+        let gone = std::mem::take(&mut *self.to_delete.borrow_mut());
+        for id in gone {
+            let place = self.replicas.borrow_mut().places.remove(&id);
+            let hosted =
+                place.and_then(|place| self.replicas.borrow_mut().by_place[place as usize].take());
+            if let Some(hosted) = hosted {
+                let mut out = Vec::new();
+                self.abandon(&mut hosted.borrow_mut(), &mut out);
+                self.dirty
+                    .borrow_mut()
+                    .retain(|dirty| !Rc::ptr_eq(dirty, &hosted));
+                self.deliver_all(out);
+                drop(hosted);
+                self.engine.remove(id);
+                self.meta.deleted(id);
+                tracing::info!(partition = %id, "the replica was deleted");
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! One replica on this node: the protocol's core, its storage, its log, and the commands under way.
+
+use crate::worker::held::HeldQueue;
+use crate::worker::reply::{Outcome, Refused};
+use crate::worker::waiting::Waiting;
+use commit_log::{Log, Pin};
+use engine::{Partition, Ticket};
+use replication::{Action, Replica, RoleKind};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tokio::sync::oneshot;
+use types::{Ballot, Decree, Instant, LearnSignature, NodeId, PartitionId};
+
+/// What a digest comes to, or why it does not.
+pub(crate) type DigestResult = Result<u128, String>;
+
+/// One replica on this node.
+pub(crate) struct Hosted {
+    pub(crate) id: PartitionId,
+    /// Where it is among the worker's partitions; in its log tickets and timers.
+    pub(crate) place: u32,
+    pub(crate) core: Replica,
+    pub(crate) storage: Partition,
+    pub(crate) log: Log,
+    pub(crate) role: RoleKind,
+    pub(crate) waiting: Waiting,
+    pub(crate) held: HeldQueue,
+    /// Whether anything waits for the open mutation: only then is it worth submitting.
+    pub(crate) awaited: bool,
+    /// Whether it is in the worker's list of partitions to seal.
+    pub(crate) dirty: bool,
+    /// The earliest call that is in the timers.
+    pub(crate) scheduled: Option<Instant>,
+    /// The storage failed: nothing is served any more from this copy.
+    pub(crate) broken: Option<String>,
+    /// What the meta leader was last told.
+    pub(crate) reported: Option<(RoleKind, Ballot, bool)>,
+    /// Emptied after every step; kept for its capacity.
+    pub(crate) actions: Vec<Action>,
+    pub(crate) teaching: BTreeMap<NodeId, Teaching>,
+    pub(crate) received: Option<ReceivedCheckpoint>,
+    pub(crate) digests: Vec<DigestWanted>,
+}
+
+/// What is kept for a learner while it learns from this primary.
+#[derive(Default)]
+pub(crate) struct Teaching {
+    pub(crate) pin: Option<Pin>,
+    pub(crate) checkpoint: Option<(Ticket, LearnSignature)>,
+    /// Ends a transfer under way when dropped.
+    pub(crate) transfer: Option<oneshot::Sender<()>>,
+}
+
+/// A checkpoint that a primary sent here.
+pub(crate) struct ReceivedCheckpoint {
+    pub(crate) signature: LearnSignature,
+    pub(crate) dir: PathBuf,
+    pub(crate) decree: Decree,
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) installed: oneshot::Sender<Result<Decree, String>>,
+}
+
+/// Somebody wants the digest of the state at a decree.
+pub(crate) struct DigestWanted {
+    pub(crate) at: Decree,
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) answer: oneshot::Sender<DigestResult>,
+}
+
+impl Hosted {
+    /// Whether commands may be evaluated here.
+    pub(crate) fn serves(&self) -> bool {
+        self.role == RoleKind::Serving && self.broken.is_none()
+    }
+
+    /// Why a command is not evaluated here.
+    pub(crate) fn refusal(&self) -> Refused {
+        match (&self.broken, self.role) {
+            (Some(reason), _) => Refused::Busy(format!("storage failed: {reason}")),
+            (None, RoleKind::Reconciling) => {
+                Refused::Busy("the new primary is not ready yet".into())
+            }
+            (None, _) => Refused::NotPrimary(self.core.configuration().cloned()),
+        }
+    }
+
+    /// The reply of a write whose fate this node will not learn.
+    pub(crate) fn lost(read: bool, refusal: &Refused) -> Outcome {
+        Outcome::Refused(if read {
+            refusal.clone()
+        } else {
+            Refused::Unknown
+        })
+    }
+}

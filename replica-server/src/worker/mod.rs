@@ -1,0 +1,294 @@
+//! The worker: one thread that owns this node's replicas and does their network, parsing, evaluation, commit and replies.
+//!
+//! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held` and `waiting` (what cannot run or be answered
+//! yet), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
+//!
+//! Nothing here blocks on a disk: logs and storage have threads of their own and answer through the inbox.
+
+mod catalogue;
+mod execute;
+pub(crate) mod held;
+pub(crate) mod hosted;
+mod inputs;
+mod perform;
+mod positioned;
+pub(crate) mod reply;
+mod timers;
+mod waiting;
+
+pub(crate) use catalogue::{Finder, Found};
+
+use crate::clock::{self, WallClock};
+use crate::cluster::Known;
+use crate::directory::DataDirectory;
+use crate::inbox::Input;
+use crate::meta_link::MetaLink;
+use crate::peers::Peers;
+use crate::peers::beacons::Beacons;
+use crate::worker::hosted::Hosted;
+use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
+use crate::worker::timers::Timers;
+use commands::Reply;
+use commit_log::Log;
+use engine::Engine;
+use replication::{Event, Leases};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, mpsc};
+use types::{Instant, PartitionId};
+
+/// The node's leases, shared with the beacon thread.
+#[derive(Clone)]
+pub(crate) struct SharedLeases(pub(crate) Arc<Mutex<Leases>>);
+
+impl SharedLeases {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Leases> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Both logs of the data directory.
+pub(crate) struct Logs {
+    pub(crate) sync: Log,
+    pub(crate) buffered: Log,
+}
+
+/// Everything that lives on the worker's thread.
+pub(crate) struct Worker {
+    pub(crate) directory: DataDirectory,
+    pub(crate) engine: Engine,
+    pub(crate) logs: Logs,
+    pub(crate) leases: SharedLeases,
+    pub(crate) known: RefCell<Known>,
+    pub(crate) peers: Peers,
+    pub(crate) beacons: Beacons,
+    pub(crate) meta: MetaLink,
+    pub(crate) inbox: mpsc::UnboundedSender<Input>,
+    pub(crate) wall: WallClock,
+    pub(crate) replicas: RefCell<Replicas>,
+    /// Replicas with an open mutation, to be sealed when all connections that were ready had their turn.
+    dirty: RefCell<Vec<Rc<RefCell<Hosted>>>>,
+    seal_soon: Notify,
+    timers: RefCell<Timers>,
+    timer_changed: Notify,
+    sleeping_until: Cell<Option<Instant>>,
+    to_delete: RefCell<Vec<PartitionId>>,
+    /// Why the node must stop, once it must.
+    failure: RefCell<Option<String>>,
+    pub(crate) stop: Notify,
+}
+
+/// The node's replicas by place, and their places.
+#[derive(Default)]
+pub(crate) struct Replicas {
+    /// A place is never used again in one life: log tickets and timers name it.
+    by_place: Vec<Option<Rc<RefCell<Hosted>>>>,
+    places: HashMap<PartitionId, u32, foldhash::fast::RandomState>,
+    /// What the logs hold of tables not known yet.
+    orphans: Vec<Found>,
+}
+
+impl Replicas {
+    pub(crate) fn all(&self) -> Vec<Rc<RefCell<Hosted>>> {
+        self.by_place.iter().flatten().cloned().collect()
+    }
+}
+
+/// What the parts are made of.
+pub(crate) struct Parts {
+    pub(crate) directory: DataDirectory,
+    pub(crate) engine: Engine,
+    pub(crate) logs: Logs,
+    pub(crate) leases: SharedLeases,
+    pub(crate) known: Known,
+    pub(crate) peers: Peers,
+    pub(crate) beacons: Beacons,
+    pub(crate) meta: MetaLink,
+    pub(crate) inbox: mpsc::UnboundedSender<Input>,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Rc<Self> {
+        Rc::new(Self {
+            directory: parts.directory,
+            engine: parts.engine,
+            logs: parts.logs,
+            leases: parts.leases,
+            known: RefCell::new(parts.known),
+            peers: parts.peers,
+            beacons: parts.beacons,
+            meta: parts.meta,
+            inbox: parts.inbox,
+            wall: WallClock::start(),
+            replicas: RefCell::default(),
+            dirty: RefCell::default(),
+            seal_soon: Notify::new(),
+            timers: RefCell::default(),
+            timer_changed: Notify::new(),
+            sleeping_until: Cell::new(None),
+            to_delete: RefCell::default(),
+            failure: RefCell::default(),
+            stop: Notify::new(),
+        })
+    }
+
+    /// The replica of a partition, if this node has one.
+    pub(crate) fn find(&self, partition: PartitionId) -> Option<Rc<RefCell<Hosted>>> {
+        let replicas = self.replicas.borrow();
+        let &place = replicas.places.get(&partition)?;
+        replicas.by_place[place as usize].clone()
+    }
+
+    fn at(&self, place: u32) -> Option<Rc<RefCell<Hosted>>> {
+        self.replicas.borrow().by_place.get(place as usize)?.clone()
+    }
+
+    /// Tells one replica what happened.
+    pub(crate) fn tell(&self, hosted: &Rc<RefCell<Hosted>>, event: Event) {
+        let mut out = Vec::new();
+        self.drive(&mut hosted.borrow_mut(), event, &mut out);
+        self.deliver_all(out);
+    }
+
+    /// Answers a command. No replica may be borrowed: the receiver may start its next command at once.
+    pub(crate) fn deliver(&self, (to, outcome): Delivery) {
+        match to {
+            ReplyTo::Stream(reply) => reply.send(outcome, self),
+            ReplyTo::Resp(sink) => sink.reply(match outcome {
+                Outcome::Reply(reply) => reply,
+                Outcome::Refused(Refused::Unknown) => Reply::error(
+                    "ERR the outcome of the write is unknown: the primary changed while it was in flight",
+                ),
+                Outcome::Refused(Refused::Busy(reason)) => Reply::error(format!("TRYAGAIN {reason}; nothing took effect")),
+                Outcome::Refused(Refused::NotPrimary(_)) => {
+                    Reply::error("TRYAGAIN the primary changed; nothing took effect")
+                }
+            }),
+        }
+    }
+
+    pub(crate) fn deliver_all(&self, out: Vec<Delivery>) {
+        for delivery in out {
+            self.deliver(delivery);
+        }
+    }
+
+    /// Has the replica's open mutation closed when everybody who is ready had a turn.
+    fn seal_later(&self, hosted: &Rc<RefCell<Hosted>>) {
+        self.dirty.borrow_mut().push(hosted.clone());
+        self.seal_soon.notify_one();
+    }
+
+    /// Seals what gathered, for ever.
+    pub(crate) async fn seal_gathered(self: Rc<Self>) {
+        let mut turn = Vec::new();
+        let mut out = Vec::new();
+        loop {
+            self.seal_soon.notified().await;
+            std::mem::swap(&mut turn, &mut *self.dirty.borrow_mut());
+            for hosted in turn.drain(..) {
+                let mut h = hosted.borrow_mut();
+                h.dirty = false;
+                self.seal(&mut h, &mut out);
+                drop(h);
+                for delivery in out.drain(..) {
+                    self.deliver(delivery);
+                }
+            }
+        }
+    }
+
+    /// Calls replicas at their deadlines, for ever.
+    pub(crate) async fn call_when_due(self: Rc<Self>) {
+        loop {
+            let now = clock::now();
+            let due = self.timers.borrow_mut().pop(now);
+            if let Some(hosted) = due.and_then(|place| self.at(place)) {
+                self.call(&hosted, now);
+                continue;
+            }
+            if due.is_some() {
+                continue;
+            }
+            let next = self.timers.borrow().next();
+            self.sleeping_until.set(next);
+            let changed = self.timer_changed.notified();
+            match next {
+                Some(next) => {
+                    let _ = tokio::time::timeout(next.since(now), changed).await;
+                }
+                None => changed.await,
+            }
+            self.sleeping_until.set(None);
+        }
+    }
+
+    fn call(&self, hosted: &Rc<RefCell<Hosted>>, now: Instant) {
+        let mut out = Vec::new();
+        {
+            let mut h = hosted.borrow_mut();
+            h.scheduled = None;
+            if h.core.deadline().is_some_and(|deadline| deadline <= now) {
+                self.drive(&mut h, Event::Tick, &mut out);
+            }
+            self.retry_held(&mut h, &mut out);
+            self.schedule(&mut h);
+        }
+        self.deliver_all(out);
+    }
+
+    /// Sees to it that the replica is called when it wants to be.
+    fn schedule(&self, h: &mut Hosted) {
+        /// How often commands are tried that wait for a lease, whose coming nobody announces.
+        const RETRY: std::time::Duration = std::time::Duration::from_millis(5);
+        let retry = (!h.held.is_empty()).then(|| clock::now() + RETRY);
+        let Some(wanted) = [h.core.deadline(), retry].into_iter().flatten().min() else {
+            return;
+        };
+        if h.scheduled.is_some_and(|scheduled| scheduled <= wanted) {
+            return;
+        }
+        h.scheduled = Some(wanted);
+        self.timers.borrow_mut().add(wanted, h.place);
+        if self.sleeping_until.get().is_none_or(|until| wanted < until) {
+            self.timer_changed.notify_one();
+        }
+    }
+
+    /// What every step of a replica leads to.
+    fn after_step(&self, h: &mut Hosted) {
+        let standing = (h.core.role(), h.core.ballot(), h.core.is_member());
+        if h.reported != Some(standing) && self.meta.is_up() {
+            h.reported = Some(standing);
+            self.meta.report(h);
+        }
+        self.schedule(h);
+    }
+
+    /// The partition's storage is broken: this copy serves nothing more, the others go on.
+    fn storage_failed(&self, h: &mut Hosted, reason: String) {
+        if h.broken.is_none() {
+            tracing::error!(partition = %h.id, %reason, "the replica's storage failed");
+            h.broken = Some(reason);
+        }
+    }
+
+    /// The node cannot go on: it stops, and says why.
+    pub(crate) fn fail(&self, reason: &str) {
+        let mut failure = self.failure.borrow_mut();
+        if failure.is_none() {
+            tracing::error!(
+                reason,
+                "the server stops: it can no longer keep its promises"
+            );
+            *failure = Some(reason.to_owned());
+            self.stop.notify_one();
+        }
+    }
+
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.borrow().clone()
+    }
+}

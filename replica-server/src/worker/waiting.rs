@@ -1,0 +1,73 @@
+//! Replies that wait for a commit: any reply, even "nothing done", leaves only when every decree it saw is committed.
+
+use crate::worker::reply::{Command, ReplyTo};
+use commands::Reply;
+use std::collections::VecDeque;
+use types::Decree;
+
+/// One reply that waits.
+pub(crate) struct Waiter {
+    pub(crate) to: ReplyTo,
+    pub(crate) reply: Reply,
+    /// A command without effects: it needs the lease when it is answered (R1), and can be asked again instead.
+    pub(crate) read: Option<Command>,
+}
+
+/// The waiting replies of one partition, by the decree they wait for.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    /// The decree of the first bucket.
+    first: Decree,
+    buckets: VecDeque<Vec<Waiter>>,
+    /// Emptied buckets, kept for their capacity.
+    spare: Vec<Vec<Waiter>>,
+}
+
+const SPARE: usize = 4;
+
+impl Waiting {
+    /// Lets a reply wait until `decree` is committed.
+    pub(crate) fn push(&mut self, decree: Decree, waiter: Waiter) {
+        if self.buckets.is_empty() {
+            self.first = decree;
+        }
+        while decree < self.first {
+            self.first = self.first.previous();
+            self.buckets
+                .push_front(self.spare.pop().unwrap_or_default());
+        }
+        let index = (decree.0 - self.first.0) as usize;
+        while self.buckets.len() <= index {
+            self.buckets.push_back(self.spare.pop().unwrap_or_default());
+        }
+        self.buckets[index].push(waiter);
+    }
+
+    /// Takes the replies of the lowest decree that is committed.
+    pub(crate) fn pop(&mut self, committed: Decree) -> Option<Vec<Waiter>> {
+        if self.buckets.is_empty() || self.first > committed {
+            return None;
+        }
+        self.first = self.first.next();
+        self.buckets.pop_front()
+    }
+
+    /// Gives back a bucket that was popped.
+    pub(crate) fn recycle(&mut self, mut bucket: Vec<Waiter>) {
+        bucket.clear();
+        if self.spare.len() < SPARE {
+            self.spare.push(bucket);
+        }
+    }
+
+    /// Takes everything, each with its decree.
+    pub(crate) fn take(&mut self) -> Vec<(Decree, Waiter)> {
+        let mut decree = self.first;
+        let mut all = Vec::new();
+        for bucket in self.buckets.drain(..) {
+            all.extend(bucket.into_iter().map(|waiter| (decree, waiter)));
+            decree = decree.next();
+        }
+        all
+    }
+}
