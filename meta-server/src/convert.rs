@@ -55,7 +55,7 @@ pub(crate) fn event(node: NodeId, wire: meta::FromNode) -> Result<Event, BadMess
             node,
             replicas: report
                 .replicas
-                .into_iter()
+                .iter()
                 .map(replica)
                 .collect::<Result<_, _>>()?,
             complete: report.complete,
@@ -88,7 +88,7 @@ pub(crate) fn event(node: NodeId, wire: meta::FromNode) -> Result<Event, BadMess
     })
 }
 
-fn replica(wire: meta::ReplicaReport) -> Result<ReplicaReport, BadMessage> {
+fn replica(wire: &meta::ReplicaReport) -> Result<ReplicaReport, BadMessage> {
     Ok(ReplicaReport {
         partition: partition(wire.partition)?,
         ballot: Ballot(wire.ballot),

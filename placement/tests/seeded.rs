@@ -21,6 +21,15 @@ use types::{
 const NODES: u64 = 5;
 const MOST_TABLES: u32 = 6;
 
+/// Windows so narrow that they matter.
+fn settings() -> Settings {
+    Settings {
+        errands_per_node: 4,
+        learns_per_node: 2,
+        ..Settings::default()
+    }
+}
+
 struct World {
     rng: SmallRng,
     now: Instant,
@@ -58,7 +67,7 @@ struct Replica {
 impl World {
     fn new(seed: u64) -> Self {
         let now = Instant(1_000_000_000_000);
-        let cluster = Cluster::restore(Settings::default(), 1, vec![], now).unwrap();
+        let cluster = Cluster::restore(settings(), 1, vec![], now).unwrap();
         let nodes = (1..=NODES)
             .map(|n| {
                 (
@@ -301,7 +310,7 @@ impl World {
             document: document.clone(),
         };
         let entries = self.store.iter().map(entry).collect();
-        Cluster::restore(Settings::default(), self.term, entries, self.now).unwrap()
+        Cluster::restore(settings(), self.term, entries, self.now).unwrap()
     }
 
     fn pass_time(&mut self) {
@@ -663,7 +672,7 @@ fn run(seed: u64) -> World {
     }
     world.heal(60);
     world.check_whole();
-    world.now = world.now + Settings::default().drop_retention;
+    world.now = world.now + settings().drop_retention;
     world.change_leader();
     world.heal(60);
     world.check_whole();
@@ -705,7 +714,7 @@ fn whatever_happens_the_promises_hold_and_all_is_whole_in_the_end() {
     };
     let seeds = match read("TULPAR_PLACEMENT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..read("TULPAR_SIM_SEEDS").unwrap_or(40),
+        None => 0..read("TULPAR_SIM_SEEDS").unwrap_or(100),
     };
     let (mut changes, mut tables) = (0, 0);
     for seed in seeds {

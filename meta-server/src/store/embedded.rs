@@ -201,7 +201,7 @@ impl State {
                 Some(document) => {
                     batch
                         .set
-                        .push(StoredEntry::new(write.key, write.expected + 1, document))
+                        .push(StoredEntry::new(write.key, write.expected + 1, document));
                 }
                 None => batch.removed.push(write.key.into()),
             }
@@ -217,7 +217,7 @@ impl State {
         }
         if self.file.len() > 2 * self.compact + self.slack {
             self.compact().inspect_err(|error| {
-                tracing::warn!("cannot write {} anew: {error}", self.path.display())
+                tracing::warn!("cannot write {} anew: {error}", self.path.display());
             })?;
         }
         Ok(())
