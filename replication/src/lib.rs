@@ -17,7 +17,7 @@
 //! where copies should be (`placement`), noticing that this node hangs (R6, the server's), and expiry (R7, the evaluator's).
 //!
 //! Reading order: [`Event`], [`Action`], [`Message`], then `replica` (the entrance), `install` (new configurations), `primary`,
-//! `follower`, `proposing`, `teaching` and `learning` (the two sides of a learn), `recovery`, and [`Leases`] beside them.
+//! `serving`, `follower`, `proposing`, `teaching` and `learning` (the two sides of a learn), `recovery`, and [`Leases`] beside them.
 //!
 //! # The rules
 //!
@@ -75,6 +75,7 @@ mod proposing;
 mod recovery;
 mod refusal;
 mod replica;
+mod serving;
 mod settings;
 mod standing;
 mod teaching;

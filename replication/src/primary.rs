@@ -6,34 +6,30 @@ use crate::appends::{Appends, Written};
 use crate::peer::Peer;
 use crate::prepared::{PreparedList, weight};
 use crate::proposing::Obeyed;
-use crate::replica::{Replica, Role, Vouched};
-use crate::{Action, Flush, Leases, Message, Settings, Settled};
+use crate::replica::{Replica, Role};
+use crate::{Action, Flush, Leases, Message, Settings};
 use bytes::Bytes;
-use std::time::Duration;
 use types::{
     Ballot, Configuration, Decree, Incarnation, Instant, LearnSignature, Mutation, NodeId,
-    PartitionId, RecordBody, Timestamp,
+    RecordBody, Timestamp,
 };
-
-/// How soon to look again whether an exception has been made, should the shell be slow to make it.
-const EXCEPTION_POLL: Duration = Duration::from_millis(5);
 
 /// What only a primary has.
 #[derive(Debug)]
 pub(crate) struct Primary {
     pub(crate) ballot: Ballot,
     /// L2: its configuration is on disk.
-    persisted: bool,
+    pub(crate) persisted: bool,
     /// R3: nobody can read on this node's word under a lower ballot any more.
-    grace_over: bool,
-    grace_check: Instant,
+    pub(crate) grace_over: bool,
+    pub(crate) grace_check: Instant,
     /// C2: everyone has cut, and the list of the beginning is committed.
-    reconciled: bool,
+    pub(crate) reconciled: bool,
     /// C2: the last decree when the ballot began.
-    last: Decree,
+    pub(crate) last: Decree,
     /// How far its own log was sent the list under this ballot, and has it.
-    appended: Decree,
-    flushed: Decree,
+    pub(crate) appended: Decree,
+    pub(crate) flushed: Decree,
     owed: usize,
     pub(crate) peers: Vec<Peer>,
     /// When to tell the peers of the last commit.
@@ -93,11 +89,6 @@ impl Primary {
             }
         }
         next
-    }
-
-    /// Whether reads and writes may be taken.
-    pub(crate) fn serves(&self) -> bool {
-        self.persisted && self.grace_over && self.reconciled
     }
 
     pub(crate) fn peer(&mut self, node: NodeId) -> Option<&mut Peer> {
@@ -165,59 +156,12 @@ impl Primary {
             peer.pump(now, self.ballot, prepared, settings, actions);
         }
     }
-
-    /// Up to where every member that gates commits (C1), and this one's own log, have the list under this ballot (C3).
-    fn committable(&self, obeyed: Obeyed<'_>) -> Decree {
-        let gates = self.peers.iter().filter(|peer| obeyed.contains(peer.node));
-        gates.map(|peer| peer.acked).fold(self.flushed, Decree::min)
-    }
-
-    /// R3: whether every lease that this node granted for the partition under a lower ballot has run out, or was given back (R5).
-    fn settle_grace(
-        &mut self,
-        now: Instant,
-        partition: PartitionId,
-        vouched: &[Vouched],
-        leases: &Leases,
-    ) {
-        if self.grace_over {
-            return;
-        }
-        // R4: an earlier life's grants are not remembered, only that there may have been some.
-        let mut until = leases.forgotten_until();
-        for vouched in vouched {
-            // R5: who acknowledged this ballot's truncate serves nothing below it.
-            let released = self
-                .peers
-                .iter()
-                .any(|peer| peer.node == vouched.holder && peer.truncated);
-            let below = vouched.excepted.unwrap_or(self.ballot);
-            until = until.max(
-                match leases.settled(vouched.holder, partition, below, now) {
-                    _ if released => continue,
-                    Settled::Yes => continue,
-                    Settled::At(end) => end,
-                    Settled::NotExcepted => now + EXCEPTION_POLL,
-                },
-            );
-        }
-        self.grace_over = until <= now;
-        self.grace_check = until;
-    }
-
-    /// C2: whether the duties of a new primary are done.
-    fn reconcile(&mut self, committed: Decree, obeyed: Obeyed<'_>) {
-        let mut members = self.peers.iter().filter(|peer| obeyed.contains(peer.node));
-        self.reconciled |=
-            self.grace_over && committed >= self.last && members.all(|peer| peer.truncated);
-    }
 }
 
 impl Replica {
     /// A mutation of the primary's own.
     pub(crate) fn submit(
         &mut self,
-        _now: Instant,
         timestamp: Timestamp,
         effects: Bytes,
         actions: &mut Vec<Action>,

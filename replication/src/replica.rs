@@ -1,7 +1,7 @@
 //! The replica: its state, its one entrance, and what it can be asked.
 //!
-//! This file only leads to the others: `install` (what a new configuration makes of the replica), `primary` and `teaching` (the
-//! primary's side), `follower` and `learning` (the other side), `proposing` (changes of configuration). It decides nothing
+//! This file only leads to the others: `install` (what a new configuration makes of the replica), `primary`, `serving` and `teaching`
+//! (the primary's side), `follower` and `learning` (the other side), `proposing` (changes of configuration). It decides nothing
 //! but which of them an event concerns.
 
 use crate::appends::{Appends, Written};
@@ -11,8 +11,7 @@ use crate::prepared::PreparedList;
 use crate::primary::Primary;
 use crate::proposing::Proposal;
 use crate::{
-    Action, Event, Flush, Leases, Message, MetaStream, Recovered, Refusal, RoleKind, Settings,
-    Standing,
+    Action, Event, Flush, Leases, Message, MetaStream, Recovered, RoleKind, Settings, Standing,
 };
 use std::sync::Arc;
 use types::{
@@ -161,7 +160,7 @@ impl Replica {
             return;
         }
         match event {
-            Event::Submit { timestamp, effects } => self.submit(now, timestamp, effects, actions),
+            Event::Submit { timestamp, effects } => self.submit(timestamp, effects, actions),
             Event::Received { from, message } => self.receive(now, from, message, actions),
             Event::LogFlushed { number } => self.log_flushed(now, number, actions),
             Event::Tick => self.tick(now, leases, actions),
@@ -412,57 +411,6 @@ impl Replica {
             prepared: self.prepared.prepared(),
             committed: self.prepared.committed(),
             signature: self.standing.signature(),
-        }
-    }
-
-    /// The decree that the next `Event::Submit` gets, if it may come now.
-    pub fn accepts_write(&self) -> Result<Decree, Refusal> {
-        let Role::Primary(primary) = &self.role else {
-            let known = self.configuration.clone();
-            return Err(Refusal::NotPrimary { known });
-        };
-        // C2: no new decree before the list is committed and every member has cut what is not in it.
-        if !primary.serves() {
-            return Err(Refusal::Reconciling);
-        }
-        let needed = self.settings.min_replicas;
-        let members = self.configuration.as_ref().map_or(0, Configuration::len);
-        if members < needed {
-            return Err(Refusal::TooFewMembers { members, needed });
-        }
-        let (count, bytes) = self.prepared.in_flight();
-        if count > 0
-            && (count >= self.settings.window || bytes >= self.settings.window_bytes.bytes())
-        {
-            return Err(Refusal::WindowFull);
-        }
-        Ok(self.prepared.prepared().next())
-    }
-
-    /// R1: whether what was evaluated here, under the present ballot, may be answered now. To be asked after evaluating.
-    pub fn may_serve_read(&self, now: Instant, leases: &Leases) -> Result<(), Refusal> {
-        let Role::Primary(primary) = &self.role else {
-            let known = self.configuration.clone();
-            return Err(Refusal::NotPrimary { known });
-        };
-        if !primary.serves() {
-            return Err(Refusal::Reconciling);
-        }
-        // C1: of both configurations, while the next may be stored already.
-        let partition = self.identity.partition;
-        let leased = |peer: &crate::peer::Peer| {
-            peer.life
-                .is_some_and(|life| leases.counts(peer.node, life, partition, primary.ballot, now))
-        };
-        let all = primary
-            .peers
-            .iter()
-            .filter(|peer| self.obeys(peer.node))
-            .all(leased);
-        if all {
-            Ok(())
-        } else {
-            Err(Refusal::LeaseMissing)
         }
     }
 }

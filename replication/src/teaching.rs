@@ -195,6 +195,9 @@ impl Replica {
 
     /// Takes every learner as far as it can go now.
     pub(crate) fn teach(&mut self, now: Instant, leases: &Leases, actions: &mut Vec<Action>) {
+        if !matches!(&self.role, Role::Primary(primary) if primary.teaches()) {
+            return;
+        }
         let (partition, settings) = (self.identity.partition, self.settings.clone());
         let may_propose = self.meta == MetaStream::Up && self.proposal.is_none();
         let prepared = &self.prepared;
