@@ -41,11 +41,6 @@ impl Outbox {
     pub(crate) fn touch(&mut self, key: Key) {
         self.dirty.insert(key);
     }
-
-    /// Whether everything is stored.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.dirty.is_empty() && self.in_flight.is_none()
-    }
 }
 
 impl Cluster {

@@ -101,9 +101,4 @@ impl Cluster {
         };
         self.nodes.iter().map(status).collect()
     }
-
-    /// Whether everything decided is stored.
-    pub fn is_settled_in_store(&self) -> bool {
-        self.outbox.is_empty()
-    }
 }
