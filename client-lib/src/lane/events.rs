@@ -42,6 +42,7 @@ impl Lane {
                 lost: LostWrites::default(),
                 failures: 0,
                 detour: 0,
+                doubted: false,
                 reason: String::new(),
                 driven: false,
             }),
@@ -135,13 +136,12 @@ impl Lane {
             }
             Verdict::Again(refusal) => {
                 let not_primary = refusal.kind() == refusal::Kind::NotPrimary;
-                let first = matches!(state.phase, Phase::Flowing(_));
                 state.drain(true);
                 if self.learn_from(state, refusal) {
                     state.redirect(Instant::now() + ABANDON_AFTER);
                 } else if not_primary {
                     // it knows no better: another one may
-                    state.detour = state.detour.wrapping_add(first.into());
+                    state.doubted = true;
                     self.home.refresh.notify_one();
                 }
                 if op.completion.is_some() {

@@ -34,6 +34,9 @@ impl Lane {
             });
         }
         state.lost.clear();
+        if std::mem::take(&mut state.doubted) {
+            state.detour = state.detour.wrapping_add(1);
+        }
         for op in state.refused.drain(..).rev() {
             state.waiting.push_front(op);
         }

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) failures: u32,
     /// Odd: ask a secondary instead of the primary, which cannot be reached or says that it is none.
     pub(super) detour: u32,
+    /// Whoever was asked in this epoch is not primary, and knows no better. Answers come in any order, so this is weighed at the end.
+    pub(super) doubted: bool,
     /// What went wrong last, for error texts.
     pub(super) reason: String,
     /// The driver looks at this lane.
@@ -85,6 +87,7 @@ impl State {
         self.route = Some(configuration);
         if moved {
             self.detour = 0;
+            self.doubted = false;
         }
         moved
     }
