@@ -102,7 +102,7 @@ fn apply(node: &Arc<Node>, job: &mut Job) -> Outcome {
         Ok(outcome) => outcome,
         Err(reason) => {
             for then in job.then.drain(..) {
-                refuse(node, job.store.id, then, &reason);
+                refuse(node, job.store.id, &then, &reason);
             }
             if job.life == job.store.life()
                 && job.store.failure().is_none()
@@ -224,8 +224,8 @@ fn in_order(effects: &[u8]) -> Result<Effects, batch::Malformed> {
     Ok(batch)
 }
 
-fn refuse(node: &Node, partition: PartitionId, then: Then, reason: &str) {
-    match then {
+fn refuse(node: &Node, partition: PartitionId, then: &Then, reason: &str) {
+    match *then {
         Then::Flush => {}
         Then::Digest(ticket, _) => node.tell(EngineEvent::Digested {
             partition,

@@ -93,16 +93,25 @@ impl Catalogue {
         self.append(partition, PRESENT, entry)
     }
 
-    /// Forgets the partition, unless a newer directory than `number` counts by now.
+    /// Forgets the partition at once, but not on disk: [`Self::remove`] follows.
+    pub(crate) fn forget(&mut self, partition: PartitionId) -> Option<Entry> {
+        self.entries.remove(&partition)
+    }
+
+    /// Forgets the directory `number` of the partition, and older ones; a newer one stays.
     pub(crate) fn remove(&mut self, partition: PartitionId, number: u64) -> io::Result<()> {
-        let known = self.entries.get(&partition).copied();
-        match known {
-            Some(entry) if entry.number <= number => {
-                self.entries.remove(&partition);
-                self.append(partition, REMOVED, Entry { number, ..entry })
-            }
-            _ => Ok(()),
+        let newer = self
+            .entries
+            .get(&partition)
+            .is_some_and(|entry| entry.number > number);
+        if !newer {
+            self.entries.remove(&partition);
         }
+        let entry = Entry {
+            number,
+            durable: Applied::default(),
+        };
+        self.append(partition, REMOVED, entry)
     }
 
     fn append(&mut self, partition: PartitionId, kind: u32, entry: Entry) -> io::Result<()> {

@@ -2,8 +2,7 @@
 
 use crate::catalogue::{Catalogue, Entry, Health, sync_dir};
 use crate::checkpoint;
-use crate::event::Hooks;
-use crate::flush::Work;
+use crate::event::{EngineEvent, Hooks};
 use crate::node::{Node, start_threads};
 use crate::options::EngineOptions;
 use crate::partition::Partition;
@@ -66,6 +65,7 @@ impl Owner {
                 let _ = thread.join();
             }
         }
+        self.node.close_all();
     }
 }
 
@@ -144,7 +144,7 @@ impl Engine {
     /// then remove it again.
     pub fn remove(&self, id: PartitionId) {
         let node = self.node();
-        let known = lock(&node.catalogue).entries().get(&id).copied();
+        let known = lock(&node.catalogue).forget(id);
         let store = lock(&node.stores).remove(&id);
         let store = store
             .or_else(|| known.map(|entry| Arc::new(Store::new(id, entry.number, entry.durable))));
@@ -158,6 +158,24 @@ impl Engine {
         if let Some(store) = lock(&self.node().stores).get(&id) {
             self.node().ask_flush(store);
         }
+    }
+
+    /// Rewrites the partition's files without what is garbage, in the background; `Compacted` follows. False if nothing is open.
+    pub fn compact(&self, id: PartitionId) -> bool {
+        let node = self.node();
+        let store = lock(&node.stores).get(&id).cloned();
+        let Some(database) = store.and_then(|store| store.database()) else {
+            return false;
+        };
+        let weak = node.weak();
+        node.background.run(move || {
+            database.compact();
+            drop(database);
+            if let Some(node) = weak.upgrade() {
+                node.tell(EngineEvent::Compacted { partition: id });
+            }
+        });
+        true
     }
 
     /// A path for a checkpoint that comes or goes: on the engine's file system, emptied at every start.
@@ -192,7 +210,6 @@ impl Engine {
     /// Ends the engine's threads. What is not durable is in the log, and is replayed from there.
     pub fn shutdown(&self) {
         self.owner.stop();
-        let _ = self.node().flush.send(Work::Stop);
     }
 }
 

@@ -80,6 +80,11 @@ pub enum EngineEvent {
         /// What it holds, or why it was not taken.
         base: Result<Applied, String>,
     },
+    /// A compaction that was asked for is done.
+    Compacted {
+        /// Whose.
+        partition: PartitionId,
+    },
     /// The partition's storage is broken. Its reads and writes answer so from here on; the rest of the node goes on.
     Failed {
         /// Whose.

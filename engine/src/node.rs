@@ -324,6 +324,23 @@ impl Node {
         self.background.stop();
     }
 
+    /// Closes every instance: the last thing that happens.
+    pub(crate) fn close_all(&self) {
+        let stores: Vec<Arc<Store>> = lock(&self.stores).values().cloned().collect();
+        for store in stores {
+            let database = {
+                let mut slot = store.slot();
+                slot.gone = true;
+                slot.database.take()
+            };
+            if let Some(database) = database {
+                // ends a compaction that would be waited for
+                database.db.cancel_all_background_work(false);
+                self.close(database);
+            }
+        }
+    }
+
     /// For who must not keep the node alive.
     pub(crate) fn weak(self: &Arc<Self>) -> Weak<Self> {
         Arc::downgrade(self)

@@ -6,8 +6,9 @@
 use crate::options::EngineOptions;
 use commands::rows::own::{APPLIED, Applied, FORMAT, LAYOUT};
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, Env, FlushOptions, InfoLogger, LogLevel,
-    Options, ReadOptions, ReadTier, SnapshotWithThreadMode, WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DB, DBCompressionType,
+    Env, FlushOptions, InfoLogger, LogLevel, Options, ReadOptions, ReadTier,
+    SnapshotWithThreadMode, WriteOptions,
 };
 use std::mem::ManuallyDrop;
 use std::path::Path;
@@ -138,6 +139,16 @@ pub(crate) struct Database {
     pub(crate) db: DB,
     /// Snapshots that somebody reads through: no row that they see may be collected.
     pub(crate) pins: AtomicUsize,
+}
+
+impl Database {
+    /// Rewrites every file, so that the filter sees every row.
+    pub(crate) fn compact(&self) {
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db
+            .compact_range_opt(None::<&[u8]>, None::<&[u8]>, &options);
+    }
 }
 
 /// A view of an instance that does not change. It keeps the instance open.

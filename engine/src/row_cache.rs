@@ -81,6 +81,9 @@ impl Weighter<Key, Option<Bytes>> for Bytewise {
     }
 }
 
+/// A row's value, or that there is no such row.
+type Value = Option<Bytes>;
+
 type Rows = Cache<
     Key,
     Option<Bytes>,
@@ -115,7 +118,7 @@ impl RowCache {
 
     /// The row's value, or that it has none; nothing if it is not known.
     #[inline]
-    pub(crate) fn get(&self, space: Space, hash: RowHash, row: &[u8]) -> Option<Option<Bytes>> {
+    pub(crate) fn get(&self, space: Space, hash: RowHash, row: &[u8]) -> Option<Value> {
         self.rows.as_ref()?.get(&wanted(space, hash, row))
     }
 

@@ -57,10 +57,6 @@ impl History {
         }
     }
 
-    pub(crate) fn base(&self) -> Decree {
-        self.base
-    }
-
     /// The last sealed or staged one.
     pub(crate) fn last(&self) -> Decree {
         Decree(self.base.0 + self.held.len() as u64)

@@ -68,6 +68,8 @@ pub(crate) struct Overlay {
     index: Option<Index>,
     /// Mutations that delete every key and may not be in `RocksDB` yet.
     clears: VecDeque<Decree>,
+    /// The last of them, in `RocksDB` or not: writes below it are seen no more.
+    floor: Decree,
     /// What `RocksDB` is known to have.
     applied: Decree,
     bytes: usize,
@@ -86,6 +88,7 @@ impl Overlay {
             generations: VecDeque::new(),
             index: None,
             clears: VecDeque::new(),
+            floor: Decree::ZERO,
             applied: base,
             bytes: 0,
             limit,
@@ -266,7 +269,8 @@ impl Overlay {
         let bytes = held.effects.len() + HELD_BYTES;
         self.bytes += bytes;
         if held.clears {
-            self.clears.push_back(self.last().next());
+            self.floor = self.last().next();
+            self.clears.push_back(self.floor);
         }
         self.history.push(held);
         if let Some(generation) = self.generations.back_mut() {
@@ -386,16 +390,25 @@ impl Overlay {
         }
     }
 
+    /// What the last clear hides is below this.
+    pub(crate) fn floor(&self) -> Decree {
+        match self.open() {
+            Some(open) if open.clears => open.decree,
+            _ => self.floor,
+        }
+    }
+
     /// The row's newest write.
     #[inline]
     pub(crate) fn find(&self, hash: RowHash, row: &[u8]) -> Found {
         let place = self
             .index
             .as_ref()
-            .and_then(|index| index.find(hash, row, &self.history));
-        if let Some(clear) = self.pending_clear()
+            .and_then(|index| index.find(hash, row, &self.history))
+            .filter(|place| place.decree >= self.floor() || row >= KEYS_TO);
+        if place.is_none()
             && row < KEYS_TO
-            && place.is_none_or(|place| place.decree < clear)
+            && let Some(clear) = self.pending_clear()
         {
             return Found::Removed(clear);
         }
@@ -502,7 +515,7 @@ impl Overlay {
                 generation.others.push(generation.first, place);
             }
         }
-        previous.is_some()
+        previous.is_some_and(|previous| previous.decree >= self.floor)
     }
 
     fn enter_all(&mut self, decree: Decree, effects: &Bytes) -> Result<(), Malformed> {
@@ -579,6 +592,12 @@ impl Overlay {
             self.generations[i].bytes = bytes;
             self.bytes += bytes;
         }
+        self.floor = self
+            .history
+            .range(Decree::ZERO, last)
+            .filter(|(_, held)| held.clears)
+            .last()
+            .map_or(Decree::ZERO, |(decree, _)| decree);
         self.clears = self
             .history
             .range(self.applied, last)

@@ -5,7 +5,7 @@
 
 use super::Partition;
 use crate::fetch::Want;
-use crate::overlay::{Found, RowHash, Savepoint};
+use crate::overlay::{Cursor, Found, RowHash, Savepoint};
 use crate::rocks::Database;
 use crate::store::Peek;
 use bytes::Bytes;
@@ -182,13 +182,7 @@ impl View for Rows<'_> {
         let mut disk = database
             .as_ref()
             .map(|database| Disk::open(database, from, to, direction));
-        let (walked, seen) = merge(
-            self.partition,
-            &mut disk,
-            (from, to, direction),
-            clear,
-            visit,
-        );
+        let (walked, seen) = merge(self.partition, &mut disk, (from, to, direction), visit);
         self.saw(seen);
         match walked {
             Ok(()) => Ok(()),
@@ -216,10 +210,10 @@ fn merge(
     partition: &Partition,
     disk: &mut Option<Disk<'_>>,
     (from, to, direction): (&[u8], &[u8], Direction),
-    clear: Option<Decree>,
     visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
 ) -> (Result<(), Stop>, Decree) {
     let overlay = &partition.overlay;
+    let floor = overlay.floor();
     let mut cursors = overlay.cursors(from, to, direction);
     let before = |a: &[u8], b: &[u8]| match direction {
         Direction::Forward => a.cmp(b),
@@ -229,7 +223,7 @@ fn merge(
     loop {
         let next = cursors
             .iter()
-            .filter_map(|cursor| cursor.place())
+            .filter_map(Cursor::place)
             .map(|place| overlay.row(place))
             .reduce(|a, b| if before(b, a).is_lt() { b } else { a });
         let on_disk = match disk.as_mut().map(Disk::row).transpose() {
@@ -248,7 +242,7 @@ fn merge(
         {
             // the newest write may be in a later generation than the one that lists the row
             if let Some(place) = overlay.newest(row)
-                && clear.is_none_or(|clear| place.decree >= clear)
+                && (place.decree >= floor || row >= KEYS_TO)
             {
                 seen = seen.max(place.decree);
                 if let Some(value) = overlay.value_slice(place) {

@@ -1,0 +1,217 @@
+//! Checkpoints, their installation, digests, and removal.
+
+use crate::harness::{Model, Node, bulk, id, small};
+use commands::{Direction, Reply};
+use engine::{Checkpoint, Digest, EngineEvent, Partition, Ticket};
+use types::{Decree, Mutation};
+
+fn checkpoint(node: &mut Node, wanted: Ticket) -> Checkpoint {
+    node.wait_for(|event| match event {
+        EngineEvent::Checkpointed {
+            ticket, checkpoint, ..
+        } if *ticket == wanted => Some(checkpoint.clone()),
+        _ => None,
+    })
+    .unwrap()
+}
+
+fn digest(node: &mut Node, wanted: Ticket) -> Result<Digest, String> {
+    node.wait_for(|event| match event {
+        EngineEvent::Digested { ticket, digest, .. } if *ticket == wanted => Some(digest.clone()),
+        _ => None,
+    })
+}
+
+fn fill(node: &mut Node, partition: &mut Partition, model: &mut Model, count: u64) {
+    for i in 0..count {
+        let (key, field) = (format!("k{}", i % 40), format!("f{i}"));
+        let hash = format!("h{}", i % 3);
+        let commands: &[&[&str]] = &[&["SET", &key, &field], &["HSET", &hash, &field, "value"]];
+        model.push(node.mutate(partition, i, commands));
+    }
+}
+
+#[test]
+fn an_installed_checkpoint_replaces_everything_and_survives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::open(small(dir.path()));
+    let mut source = node.partition(0);
+    source.promote();
+    let mut model = Model::default();
+    fill(&mut node, &mut source, &mut model, 300);
+    source.commit(Decree(290));
+    let ticket = source.checkpoint(node.engine.scratch("out"));
+    let made = checkpoint(&mut node, ticket);
+    assert!(made.base.decree >= Decree(290));
+    assert!(node.synced.lock().unwrap()[&id(0)] >= made.base.decree);
+
+    let mut learner = node.partition(1);
+    learner.promote();
+    node.mutate(
+        &mut learner,
+        1,
+        &[&["SET", "k1", "stale"], &["SET", "stale", "1"]],
+    );
+    learner.commit(Decree(1));
+    node.drain(&mut learner);
+    let wanted = learner.install_checkpoint(made.dir.clone());
+    let base = node
+        .wait_for(|event| match event {
+            EngineEvent::Installed { ticket, base, .. } if *ticket == wanted => Some(base.clone()),
+            _ => None,
+        })
+        .unwrap();
+    learner.settle();
+    assert_eq!(base, made.base);
+    assert_eq!(
+        (learner.last(), learner.durable()),
+        (base.decree, base.decree)
+    );
+    for mutation in &model.mutations[base.decree.0 as usize..] {
+        learner.stage(mutation).unwrap();
+    }
+    assert_eq!(node.rows(&mut learner, Direction::Forward), model.rows());
+    drop((source, learner));
+    node.engine.shutdown();
+
+    let mut node = Node::open(small(dir.path()));
+    let mut learner = node.partition(1);
+    assert_eq!(learner.durable_state(), base);
+    learner.promote();
+    assert_eq!(
+        node.rows(&mut learner, Direction::Forward),
+        model.up_to(base.decree).rows()
+    );
+    assert_eq!(node.read(&mut learner, 1, &["GET", "stale"]), Reply::Nil);
+}
+
+#[test]
+fn replicas_that_apply_and_flush_at_different_times_have_equal_digests() {
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let mut nodes = dirs.each_ref().map(|dir| Node::open(small(dir.path())));
+    let mut model = Model::default();
+    let mut primary = nodes[0].partition(0);
+    primary.promote();
+    fill(&mut nodes[0], &mut primary, &mut model, 200);
+    let more = nodes[0].mutate(
+        &mut primary,
+        300,
+        &[
+            &["DEL", "h1"],
+            &["RENAME", "k1", "k1{k1}"],
+            &["HDEL", "h2", "f2"],
+        ],
+    );
+    model.push(more);
+    let at = primary.last();
+    let ticket = primary.digest(at);
+    let after = nodes[0].mutate(&mut primary, 301, &[&["SET", "later", "1"]]);
+    model.push(after);
+    primary.commit(primary.last());
+    let first = digest(&mut nodes[0], ticket).unwrap();
+    assert_eq!(first.decree, at);
+
+    for (i, node) in nodes.iter_mut().enumerate().skip(1) {
+        let mut secondary = node.partition(0);
+        let mut asked = None;
+        for mutation in &model.mutations {
+            secondary.stage(mutation).unwrap();
+            if mutation.decree == at {
+                asked = Some(secondary.digest(at));
+            }
+            if i == 1 || mutation.decree.0 % 50 == 0 {
+                secondary.commit(mutation.decree);
+                secondary.flush();
+            }
+        }
+        secondary.commit(secondary.last());
+        assert_eq!(digest(node, asked.unwrap()).unwrap(), first);
+        // one that is past is refused, not guessed
+        secondary.apply_now();
+        let late = secondary.digest(at);
+        assert!(digest(node, late).is_err());
+        let now = secondary.digest(secondary.committed());
+        assert_ne!(digest(node, now).unwrap().value, first.value);
+    }
+}
+
+#[test]
+fn a_removed_partition_is_gone_and_its_id_can_be_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::open(small(dir.path()));
+    let mut partition = node.partition(0);
+    partition.promote();
+    node.mutate(&mut partition, 1, &[&["SET", "a", "old"]]);
+    partition.commit(Decree(1));
+    node.make_durable(&mut partition);
+    drop(partition);
+    node.engine.remove(id(0));
+    let mut partition = node.partition(0);
+    assert_eq!(partition.last(), Decree::ZERO);
+    partition.promote();
+    assert_eq!(node.read(&mut partition, 1, &["GET", "a"]), Reply::Nil);
+    node.mutate(&mut partition, 1, &[&["SET", "b", "new"]]);
+    partition.commit(Decree(1));
+    node.make_durable(&mut partition);
+    drop(partition);
+    node.engine.shutdown();
+    let mut node = Node::open(small(dir.path()));
+    let mut partition = node.partition(0);
+    partition.promote();
+    assert_eq!(node.read(&mut partition, 1, &["GET", "a"]), Reply::Nil);
+    assert_eq!(node.read(&mut partition, 1, &["GET", "b"]), bulk("new"));
+}
+
+#[test]
+fn compaction_collects_what_is_dead_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::open(small(dir.path()));
+    let mut partition = node.partition(0);
+    partition.promote();
+    let mut model = Model::default();
+    let mut commit = |node: &mut Node, partition: &mut Partition, mutation: Mutation| {
+        partition.commit(mutation.decree);
+        model.push(mutation);
+        node.make_durable(partition);
+    };
+    for i in 0..200u64 {
+        let field = format!("f{i}");
+        let commands: &[&[&str]] = &[
+            &["HSET", "dead", &field, "v"],
+            &["HSET", "alive", &field, "v"],
+        ];
+        let mutation = node.mutate(&mut partition, i, commands);
+        commit(&mut node, &mut partition, mutation);
+    }
+    let last = node.mutate(
+        &mut partition,
+        300,
+        &[
+            &["SET", "dead", "now a string"],
+            &["RENAME", "alive", "{alive}still"],
+        ],
+    );
+    commit(&mut node, &mut partition, last);
+    let before = node.engine.compact(id(0));
+    node.wait_for(|event| match event {
+        EngineEvent::Compacted { .. } => Some(()),
+        _ => None,
+    });
+    assert!(before);
+    partition.relieve();
+    let rows = node.rows(&mut partition, Direction::Forward);
+    let reply = node.read(&mut partition, 301, &["HLEN", "{alive}still"]);
+    assert_eq!(reply, Reply::Integer(200));
+    assert_eq!(
+        node.read(&mut partition, 301, &["GET", "dead"]),
+        bulk("now a string")
+    );
+    // the dead hash's two hundred fields and its identity are gone, the living one's are there
+    assert!(
+        rows.len() < model.rows().len() - 150,
+        "{} of {}",
+        rows.len(),
+        model.rows().len()
+    );
+    assert!(rows.len() > 200);
+}

@@ -1,0 +1,314 @@
+//! A node with one engine, and a worker's way of using a partition of it: events are taken from a channel, cold rows are fetched and
+//! evaluated again. Beside it a model: the same commands over an ordered map.
+
+use bytes::Bytes;
+use commands::memory::MemoryView;
+use commands::{
+    Direction, Interrupt, Limits, Moment, Reply, View, evaluate_read, evaluate_write, resolve,
+};
+use engine::{Engine, EngineEvent, EngineOptions, Fetched, Hooks, Partition, Sealed, Ticket};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use types::{Ballot, Decree, Mutation, PartitionId, SlotRange, Timestamp};
+
+pub const BALLOT: Ballot = Ballot(3);
+
+/// Far beyond what anything takes: a test that waits so long has failed.
+const FOREVER: Duration = Duration::from_secs(120);
+
+pub fn id(index: u32) -> PartitionId {
+    PartitionId::new(1, index)
+}
+
+/// Everything small, so that all of it happens.
+pub fn small(dir: &Path) -> EngineOptions {
+    EngineOptions {
+        block_cache: 4 << 20,
+        row_cache: 64 << 10,
+        overlay_budget: 64 << 10,
+        memtable_budget: 256 << 10,
+        memtable_limit: 64 << 10,
+        generation: 4 << 10,
+        ..EngineOptions::at(dir)
+    }
+}
+
+pub struct Node {
+    pub engine: Engine,
+    events: Receiver<EngineEvent>,
+    /// Up to where the log is synced, per partition.
+    pub synced: Arc<Mutex<HashMap<PartitionId, Decree>>>,
+    pub syncs: Arc<AtomicU64>,
+    fetched: Vec<Fetched>,
+    others: Vec<EngineEvent>,
+}
+
+impl Node {
+    pub fn open(options: EngineOptions) -> Self {
+        let (sender, events) = channel();
+        let synced: Arc<Mutex<HashMap<PartitionId, Decree>>> = Arc::default();
+        let syncs = Arc::new(AtomicU64::new(0));
+        let (log, count) = (Arc::clone(&synced), Arc::clone(&syncs));
+        let hooks = Hooks {
+            events: Box::new(move |event| drop(sender.send(event))),
+            sync_log: Box::new(move |partition, decree| {
+                count.fetch_add(1, Ordering::SeqCst);
+                let mut log = log.lock().unwrap();
+                let known = log.entry(partition).or_default();
+                *known = decree.max(*known);
+                Ok(())
+            }),
+        };
+        Self {
+            engine: Engine::open(options, hooks).unwrap(),
+            events,
+            synced,
+            syncs,
+            fetched: Vec::new(),
+            others: Vec::new(),
+        }
+    }
+
+    pub fn partition(&self, index: u32) -> Partition {
+        self.engine.partition(id(index), SlotRange::ALL)
+    }
+
+    fn next(&mut self) {
+        match self
+            .events
+            .recv_timeout(FOREVER)
+            .expect("the engine is silent")
+        {
+            EngineEvent::Failed { partition, reason } => panic!("{partition} failed: {reason}"),
+            EngineEvent::Fetched(fetched) => self.fetched.push(fetched),
+            other => self.others.push(other),
+        }
+    }
+
+    /// Events that are neither fetches nor applications, as they have come so far and up to one that is wanted.
+    pub fn wait_for<T>(&mut self, mut wanted: impl FnMut(&EngineEvent) -> Option<T>) -> T {
+        loop {
+            if let Some(i) = self.others.iter().position(|event| wanted(event).is_some()) {
+                let found = wanted(&self.others[i]).unwrap();
+                self.others.remove(i);
+                return found;
+            }
+            self.next();
+        }
+    }
+
+    /// Hands the answer to that fetch to the partition.
+    pub fn wait_fetched(&mut self, partition: &mut Partition, ticket: Ticket) {
+        let fetched = self.take_fetched(ticket);
+        partition.install(fetched);
+    }
+
+    pub fn take_fetched(&mut self, ticket: Ticket) -> Fetched {
+        loop {
+            if let Some(i) = self
+                .fetched
+                .iter()
+                .position(|fetched| fetched.ticket == ticket)
+            {
+                return self.fetched.remove(i);
+            }
+            self.next();
+        }
+    }
+
+    /// Waits until everything committed is applied.
+    pub fn drain(&mut self, partition: &mut Partition) {
+        partition.apply_now();
+        let (id, goal) = (partition.id(), partition.committed());
+        partition.settle();
+        while partition.applied() < goal {
+            self.wait_for(|event| match event {
+                EngineEvent::Applied { partition, .. } if *partition == id => Some(()),
+                _ => None,
+            });
+            partition.settle();
+        }
+    }
+
+    /// Waits until everything committed is on disk.
+    pub fn make_durable(&mut self, partition: &mut Partition) {
+        partition.flush();
+        let (id, goal) = (partition.id(), partition.committed());
+        while partition.durable() < goal {
+            self.wait_for(|event| match event {
+                EngineEvent::Durable { partition, .. } if *partition == id => Some(()),
+                _ => None,
+            });
+        }
+        partition.settle();
+    }
+
+    /// Evaluates again and again until nothing is cold.
+    pub fn warmly<T>(
+        &mut self,
+        partition: &mut Partition,
+        mut evaluate: impl FnMut(&mut Partition) -> Result<T, Interrupt>,
+    ) -> T {
+        for _ in 0..100 {
+            match evaluate(partition) {
+                Ok(value) => return value,
+                Err(Interrupt::Cold) => {
+                    let ticket = partition.fetch().expect("something was cold");
+                    self.wait_fetched(partition, ticket);
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        panic!("still cold after a hundred fetches");
+    }
+
+    pub fn read(&mut self, partition: &mut Partition, now: u64, command: &[&str]) -> Reply {
+        let args = args(command);
+        let spec = resolve(&args).unwrap();
+        self.warmly(partition, |partition| {
+            partition.read(spec, &args, Timestamp(now), 0)
+        })
+        .reply
+    }
+
+    /// Evaluates into the open mutation.
+    pub fn write(&mut self, partition: &mut Partition, command: &[&str]) -> Reply {
+        let args = args(command);
+        let spec = resolve(&args).unwrap();
+        self.warmly(partition, |partition| partition.write(spec, &args, 0))
+            .reply
+    }
+
+    /// One mutation of these commands, sealed.
+    pub fn mutate(
+        &mut self,
+        partition: &mut Partition,
+        now: u64,
+        commands: &[&[&str]],
+    ) -> Mutation {
+        partition.begin(BALLOT, partition.last().next(), Timestamp(now));
+        for command in commands {
+            let reply = self.write(partition, command);
+            assert!(!reply.is_error(), "{command:?}: {reply:?}");
+        }
+        mutation(partition.seal().unwrap())
+    }
+
+    /// All rows but the partition's own, as evaluation sees them.
+    pub fn rows(
+        &mut self,
+        partition: &mut Partition,
+        direction: Direction,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.warmly(partition, |partition| {
+            partition
+                .view(Timestamp(0), 0, |view, _| Ok(all_rows(view, direction)?))
+                .map(|(rows, _)| rows)
+        })
+    }
+}
+
+pub fn all_rows(
+    view: &mut dyn View,
+    direction: Direction,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Interrupt> {
+    let mut rows = Vec::new();
+    view.scan(&[0], &[0xFF, 0xFF], direction, &mut |row, value| {
+        rows.push((row.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    Ok(rows)
+}
+
+pub fn args<'a>(command: &'a [&str]) -> Vec<&'a [u8]> {
+    command.iter().map(|part| part.as_bytes()).collect()
+}
+
+pub fn mutation(sealed: Sealed) -> Mutation {
+    Mutation {
+        ballot: sealed.ballot,
+        decree: sealed.decree,
+        timestamp: sealed.timestamp,
+        effects: sealed.effects,
+    }
+}
+
+/// The truth: the mutations in order, and the rows that they make.
+#[derive(Clone, Default)]
+pub struct Model {
+    pub mutations: Vec<Mutation>,
+    pub view: MemoryView,
+}
+
+impl Model {
+    pub fn push(&mut self, mutation: Mutation) {
+        self.view.apply(&mutation.effects).unwrap();
+        self.mutations.push(mutation);
+    }
+
+    pub fn truncate(&mut self, decree: Decree) {
+        let mutations = std::mem::take(&mut self.mutations);
+        *self = Self::default();
+        for mutation in mutations.into_iter().take(decree.0 as usize) {
+            self.push(mutation);
+        }
+    }
+
+    pub fn up_to(&self, decree: Decree) -> Self {
+        let mut model = self.clone();
+        model.truncate(decree);
+        model
+    }
+
+    pub fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.view
+            .rows()
+            .map(|(row, value)| (row.to_vec(), value.to_vec()))
+            .collect()
+    }
+
+    pub fn read(&mut self, now: u64, command: &[&str]) -> Reply {
+        let args = args(command);
+        let moment = self.moment(now, 0);
+        evaluate_read(resolve(&args).unwrap(), &args, &mut self.view, &moment)
+            .unwrap()
+            .reply
+    }
+
+    /// What the command answers when it is evaluated `index`th into the next mutation; its effects stay in `scratch`.
+    pub fn write(&self, scratch: &mut MemoryView, now: u64, index: u32, command: &[&str]) -> Reply {
+        let args = args(command);
+        let before = scratch.clone();
+        let evaluated = evaluate_write(
+            resolve(&args).unwrap(),
+            &args,
+            scratch,
+            &self.moment(now, index),
+        )
+        .unwrap();
+        if evaluated.reply.is_error() {
+            *scratch = before;
+        }
+        evaluated.reply
+    }
+
+    fn moment(&self, now: u64, index: u32) -> Moment {
+        Moment {
+            now: Timestamp(now),
+            decree: Decree(self.mutations.len() as u64 + 1),
+            index,
+            random: 0,
+            slots: SlotRange::ALL,
+            limits: Limits::default(),
+        }
+    }
+}
+
+pub fn bulk(text: &'static str) -> Reply {
+    Reply::Bulk(Bytes::from_static(text.as_bytes()))
+}

@@ -1,0 +1,8 @@
+//! The engine with real `RocksDB`s in temporary directories.
+
+mod bounds;
+mod checkpoints;
+mod cold;
+mod harness;
+mod history;
+mod visibility;
