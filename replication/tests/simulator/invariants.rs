@@ -103,15 +103,9 @@ fn committed_is_what_was_prepared(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// An acknowledged decree is on all members' disks, with the bytes that were committed.
-pub(crate) fn on_acknowledged(world: &mut World, node: usize, up_to: Decree) {
-    let ballot = world.nodes[node].replica.as_ref().map(Replica::ballot);
-    if let Some(configuration) = ballot
-        .and_then(|ballot| world.history.get(&ballot))
-        .cloned()
-    {
-        members_have(world, &configuration, up_to);
-    }
+/// An acknowledged decree is on the disks of all members of the configuration in force, with the bytes that were committed. (A
+/// deposed primary may still hear that its last decree is everywhere; its former members may have begun to learn anew by then.)
+pub(crate) fn on_acknowledged(world: &mut World, up_to: Decree) {
     if let Some(stored) = world.stored.clone() {
         members_have(world, &stored, up_to);
     }

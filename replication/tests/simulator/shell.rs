@@ -328,7 +328,7 @@ impl World {
         }) {
             // The primary's clients hear of it.
             self.acknowledged = self.acknowledged.max(up_to);
-            crate::invariants::on_acknowledged(self, node, up_to);
+            crate::invariants::on_acknowledged(self, up_to);
         }
     }
 
