@@ -190,6 +190,11 @@ pub enum Finding {
         /// The new epoch.
         epoch: u64,
     },
+    /// No member's copy is whole although each was synced: only an operator can decide to go on with less.
+    LostQuorum {
+        /// Of what.
+        partition: PartitionId,
+    },
 }
 
 impl fmt::Display for Finding {
@@ -235,6 +240,10 @@ impl fmt::Display for Finding {
             } => write!(
                 f,
                 "every member of partition {partition} lost its last writes in a power failure; node {node} has the most and goes on as epoch {epoch}"
+            ),
+            Self::LostQuorum { partition } => write!(
+                f,
+                "no member of partition {partition} has a whole copy; it does not serve until an operator decides"
             ),
         }
     }

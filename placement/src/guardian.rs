@@ -5,16 +5,16 @@
 //! | too few members, a node with a copy is alive | its primary is asked to let it learn, at once |
 //! | too few members for `repair_delay` | the same with another node |
 //! | a replica that enough members do without | it is deleted, under the stored ballot |
-//! | every member lost unsynced writes in a power failure (rule C6) | the one with the most goes on alone, at the next epoch, and it is reported |
+//! | every member of a buffered table lost unsynced writes in a power failure (rule C6) | the one with the most goes on alone, at the next epoch, and it is reported |
 //!
 //! Not here: a dead primary (its secondaries propose a takeover) and a member that fell behind or is quarantined while others are
-//! not (its primary proposes its removal); and partitions whose members are all gone: nothing is decided about them silently.
+//! not (its primary proposes its removal); and partitions whose members are all gone or damaged: nothing is decided about them silently.
 
 use crate::cluster::{Holder, Partition, Pending};
 use crate::errands::Errand;
 use crate::{Action, Cluster, Finding, ToNode};
 use std::cmp::Reverse;
-use types::{Configuration, Instant, NodeId, PartitionId, TableId};
+use types::{Configuration, Durability, Instant, NodeId, PartitionId, TableId};
 
 /// Short partitions looked at in one go at most; the others have their turn a tick later.
 const GLANCES: usize = 4096;
@@ -44,6 +44,11 @@ impl Cluster {
             return;
         };
         if let Some((recovered, finding)) = recovery(id, partition, stored) {
+            // What was synced a power failure does not take: without every acknowledged write a copy is damaged, and that is not ours to decide.
+            if table.properties.durability == Durability::Sync {
+                actions.push(Action::Report(Finding::LostQuorum { partition: id }));
+                return;
+            }
             actions.push(Action::Report(finding));
             self.recover(id, recovered);
         } else if stored.len() < table.properties.replicas as usize {

@@ -3,8 +3,8 @@
 mod driver;
 
 use driver::*;
-use placement::{Action, Finding, ReplicaReport};
-use types::{Ballot, Configuration, Decree, Incarnation, LearnSignature, Member};
+use placement::{Action, Finding, ReplicaReport, TableSpecification};
+use types::{Ballot, Configuration, Decree, Durability, Incarnation, LearnSignature, Member};
 
 /// Three nodes, one partition: 1 is the primary, 2 and 3 are secondaries; ballot 1.
 fn three_copies() -> Driver {
@@ -333,7 +333,13 @@ fn a_silent_node_is_disconnected_and_nothing_else_happens() {
 
 #[test]
 fn when_every_member_lost_writes_in_a_power_failure_the_one_with_the_most_goes_on_alone() {
-    let mut cluster = three_copies();
+    let mut cluster = Driver::with_specification(
+        3,
+        TableSpecification {
+            durability: Durability::Buffered,
+            ..specification("t", 1, 3)
+        },
+    );
     let lost = |last_ballot: u64, prepared: u64| ReplicaReport {
         quarantined: true,
         last_ballot: Ballot(last_ballot),
@@ -380,4 +386,17 @@ fn one_member_that_still_has_everything_is_enough_to_wait_for_its_proposal() {
     assert_eq!(cluster.report(1, lost.clone()), []);
     assert_eq!(cluster.report(2, lost), []);
     assert_eq!(cluster.report(3, replica(p(0), 1)), []);
+}
+
+#[test]
+fn when_no_member_of_a_synced_table_is_whole_a_person_decides() {
+    let mut cluster = three_copies();
+    let damaged = ReplicaReport {
+        quarantined: true,
+        ..replica(p(0), 1)
+    };
+    assert_eq!(cluster.report(1, damaged.clone()), []);
+    assert_eq!(cluster.report(2, damaged.clone()), []);
+    let finding = Finding::LostQuorum { partition: p(0) };
+    assert_eq!(cluster.report(3, damaged), [Action::Report(finding)]);
 }

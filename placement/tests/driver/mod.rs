@@ -232,8 +232,12 @@ impl Driver {
 
     /// A table `t` of `partitions` with `replicas` copies, made on nodes 1 to `nodes`; everything is stored and opened.
     pub fn with_table(nodes: u64, partitions: u32, replicas: u32) -> Self {
+        Self::with_specification(nodes, specification("t", partitions, replicas))
+    }
+
+    pub fn with_specification(nodes: u64, specification: TableSpecification) -> Self {
         let mut driver = Self::with_nodes(nodes);
-        driver.create(1, specification("t", partitions, replicas));
+        driver.create(1, specification);
         let mut actions = driver.stored();
         while !actions.is_empty() {
             let mut next = driver.open_all(&actions);
