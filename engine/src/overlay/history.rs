@@ -134,17 +134,12 @@ impl History {
     /// The value put at a live place; `None` if the row was removed there.
     pub(crate) fn value(&self, place: Place) -> Option<Bytes> {
         let offset = place.offset as usize;
-        match self.get(place.decree) {
-            Some(held) => {
-                batch::value_at(&held.effects, offset).map(|value| held.effects.slice(value))
-            }
-            // the open mutation's buffer still moves
-            None => {
-                let building = self.builder.as_slice();
-                batch::value_at(building, offset)
-                    .map(|value| Bytes::copy_from_slice(&building[value]))
-            }
+        if let Some(held) = self.get(place.decree) {
+            return batch::value_at(&held.effects, offset).map(|value| held.effects.slice(value));
         }
+        // the open mutation's buffer still moves
+        let building = self.builder.as_slice();
+        batch::value_at(building, offset).map(|value| Bytes::copy_from_slice(&building[value]))
     }
 
     /// As [`Self::value`], borrowed.

@@ -182,7 +182,7 @@ impl View for Rows<'_> {
         let mut disk = database
             .as_ref()
             .map(|database| Disk::open(database, from, to, direction));
-        let (walked, seen) = merge(self.partition, &mut disk, (from, to, direction), visit);
+        let (walked, seen) = merge(self.partition, &mut disk, from, to, direction, visit);
         self.saw(seen);
         match walked {
             Ok(()) => Ok(()),
@@ -199,6 +199,12 @@ impl View for Rows<'_> {
     }
 }
 
+/// What is shown every row.
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// A row and its value.
+type Item<'a> = (&'a [u8], &'a [u8]);
+
 enum Stop {
     /// The rows from here on, in the walk's direction, are not in memory; nothing: not even the first.
     Cold(Option<Vec<u8>>),
@@ -209,8 +215,10 @@ enum Stop {
 fn merge(
     partition: &Partition,
     disk: &mut Option<Disk<'_>>,
-    (from, to, direction): (&[u8], &[u8], Direction),
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    from: &[u8],
+    to: &[u8],
+    direction: Direction,
+    visit: &mut Visit<'_>,
 ) -> (Result<(), Stop>, Decree) {
     let overlay = &partition.overlay;
     let floor = overlay.floor();
@@ -297,7 +305,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    fn row(&mut self) -> Result<Option<(&[u8], &[u8])>, Stop> {
+    fn row(&mut self) -> Result<Option<Item<'_>>, Stop> {
         if !self.iterator.valid() {
             return match self.iterator.status() {
                 Ok(()) => Ok(None),

@@ -49,7 +49,7 @@ fn the_overlay_and_the_memtables_stay_within_their_budgets() {
             &[&["SET", &format!("key{}", i % 300), &value]],
         );
         partition.commit(Decree(i + 1));
-        if node.engine.overloaded() {
+        while node.engine.overloaded() {
             node.wait_for(|event| matches!(event, EngineEvent::Applied { .. }).then_some(()));
             partition.settle();
         }
@@ -84,7 +84,7 @@ fn idle_partitions_are_asked_to_give_up_their_overlay() {
     idle.relieve();
     node.drain(&mut idle);
     assert_eq!(idle.overlay_bytes(), 0);
-    assert_eq!(node.read(&mut idle, 99, &["GET", "7"]).is_error(), false);
+    assert!(!node.read(&mut idle, 99, &["GET", "7"]).is_error());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! evaluated again. Beside it a model: the same commands over an ordered map.
 
 use bytes::Bytes;
+use commands::logical::LogicalRows;
 use commands::memory::MemoryView;
 use commands::{
     Direction, Interrupt, Limits, Moment, Reply, View, evaluate_read, evaluate_write, resolve,
@@ -10,23 +11,33 @@ use engine::{Engine, EngineEvent, EngineOptions, Fetched, Hooks, Partition, Seal
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use types::{Ballot, Decree, Mutation, PartitionId, SlotRange, Timestamp};
 
-pub const BALLOT: Ballot = Ballot(3);
+pub(crate) const BALLOT: Ballot = Ballot(3);
 
 /// Far beyond what anything takes: a test that waits so long has failed.
-const FOREVER: Duration = Duration::from_secs(120);
+const FOREVER: Duration = Duration::from_mins(2);
 
-pub fn id(index: u32) -> PartitionId {
+pub(crate) fn id(index: u32) -> PartitionId {
     PartitionId::new(1, index)
 }
 
+/// Rows and their values.
+pub(crate) type Dump = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The logical ones of all rows: compaction may have collected the others already, or not.
+pub(crate) fn logical(rows: Dump) -> Dump {
+    let mut logical = LogicalRows::new(Timestamp(0));
+    rows.into_iter()
+        .filter(|(row, value)| logical.contains(row, value))
+        .collect()
+}
+
 /// Everything small, so that all of it happens.
-pub fn small(dir: &Path) -> EngineOptions {
+pub(crate) fn small(dir: &Path) -> EngineOptions {
     EngineOptions {
         block_cache: 4 << 20,
         row_cache: 64 << 10,
@@ -38,26 +49,23 @@ pub fn small(dir: &Path) -> EngineOptions {
     }
 }
 
-pub struct Node {
-    pub engine: Engine,
+pub(crate) struct Node {
+    pub(crate) engine: Engine,
     events: Receiver<EngineEvent>,
     /// Up to where the log is synced, per partition.
-    pub synced: Arc<Mutex<HashMap<PartitionId, Decree>>>,
-    pub syncs: Arc<AtomicU64>,
+    pub(crate) synced: Arc<Mutex<HashMap<PartitionId, Decree>>>,
     fetched: Vec<Fetched>,
     others: Vec<EngineEvent>,
 }
 
 impl Node {
-    pub fn open(options: EngineOptions) -> Self {
+    pub(crate) fn open(options: EngineOptions) -> Self {
         let (sender, events) = channel();
         let synced: Arc<Mutex<HashMap<PartitionId, Decree>>> = Arc::default();
-        let syncs = Arc::new(AtomicU64::new(0));
-        let (log, count) = (Arc::clone(&synced), Arc::clone(&syncs));
+        let log = Arc::clone(&synced);
         let hooks = Hooks {
             events: Box::new(move |event| drop(sender.send(event))),
             sync_log: Box::new(move |partition, decree| {
-                count.fetch_add(1, Ordering::SeqCst);
                 let mut log = log.lock().unwrap();
                 let known = log.entry(partition).or_default();
                 *known = decree.max(*known);
@@ -68,13 +76,12 @@ impl Node {
             engine: Engine::open(options, hooks).unwrap(),
             events,
             synced,
-            syncs,
             fetched: Vec::new(),
             others: Vec::new(),
         }
     }
 
-    pub fn partition(&self, index: u32) -> Partition {
+    pub(crate) fn partition(&self, index: u32) -> Partition {
         self.engine.partition(id(index), SlotRange::ALL)
     }
 
@@ -91,7 +98,7 @@ impl Node {
     }
 
     /// Events that are neither fetches nor applications, as they have come so far and up to one that is wanted.
-    pub fn wait_for<T>(&mut self, mut wanted: impl FnMut(&EngineEvent) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&mut self, mut wanted: impl FnMut(&EngineEvent) -> Option<T>) -> T {
         loop {
             if let Some(i) = self.others.iter().position(|event| wanted(event).is_some()) {
                 let found = wanted(&self.others[i]).unwrap();
@@ -103,12 +110,12 @@ impl Node {
     }
 
     /// Hands the answer to that fetch to the partition.
-    pub fn wait_fetched(&mut self, partition: &mut Partition, ticket: Ticket) {
+    pub(crate) fn wait_fetched(&mut self, partition: &mut Partition, ticket: Ticket) {
         let fetched = self.take_fetched(ticket);
         partition.install(fetched);
     }
 
-    pub fn take_fetched(&mut self, ticket: Ticket) -> Fetched {
+    pub(crate) fn take_fetched(&mut self, ticket: Ticket) -> Fetched {
         loop {
             if let Some(i) = self
                 .fetched
@@ -122,7 +129,7 @@ impl Node {
     }
 
     /// Waits until everything committed is applied.
-    pub fn drain(&mut self, partition: &mut Partition) {
+    pub(crate) fn drain(&mut self, partition: &mut Partition) {
         partition.apply_now();
         let (id, goal) = (partition.id(), partition.committed());
         partition.settle();
@@ -136,7 +143,7 @@ impl Node {
     }
 
     /// Waits until everything committed is on disk.
-    pub fn make_durable(&mut self, partition: &mut Partition) {
+    pub(crate) fn make_durable(&mut self, partition: &mut Partition) {
         partition.flush();
         let (id, goal) = (partition.id(), partition.committed());
         while partition.durable() < goal {
@@ -149,7 +156,7 @@ impl Node {
     }
 
     /// Evaluates again and again until nothing is cold.
-    pub fn warmly<T>(
+    pub(crate) fn warmly<T>(
         &mut self,
         partition: &mut Partition,
         mut evaluate: impl FnMut(&mut Partition) -> Result<T, Interrupt>,
@@ -167,7 +174,7 @@ impl Node {
         panic!("still cold after a hundred fetches");
     }
 
-    pub fn read(&mut self, partition: &mut Partition, now: u64, command: &[&str]) -> Reply {
+    pub(crate) fn read(&mut self, partition: &mut Partition, now: u64, command: &[&str]) -> Reply {
         let args = args(command);
         let spec = resolve(&args).unwrap();
         self.warmly(partition, |partition| {
@@ -177,7 +184,7 @@ impl Node {
     }
 
     /// Evaluates into the open mutation.
-    pub fn write(&mut self, partition: &mut Partition, command: &[&str]) -> Reply {
+    pub(crate) fn write(&mut self, partition: &mut Partition, command: &[&str]) -> Reply {
         let args = args(command);
         let spec = resolve(&args).unwrap();
         self.warmly(partition, |partition| partition.write(spec, &args, 0))
@@ -185,7 +192,7 @@ impl Node {
     }
 
     /// One mutation of these commands, sealed.
-    pub fn mutate(
+    pub(crate) fn mutate(
         &mut self,
         partition: &mut Partition,
         now: u64,
@@ -200,23 +207,16 @@ impl Node {
     }
 
     /// All rows but the partition's own, as evaluation sees them.
-    pub fn rows(
-        &mut self,
-        partition: &mut Partition,
-        direction: Direction,
-    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn rows(&mut self, partition: &mut Partition, direction: Direction) -> Dump {
         self.warmly(partition, |partition| {
             partition
-                .view(Timestamp(0), 0, |view, _| Ok(all_rows(view, direction)?))
+                .view(Timestamp(0), 0, |view, _| all_rows(view, direction))
                 .map(|(rows, _)| rows)
         })
     }
 }
 
-pub fn all_rows(
-    view: &mut dyn View,
-    direction: Direction,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Interrupt> {
+pub(crate) fn all_rows(view: &mut dyn View, direction: Direction) -> Result<Dump, Interrupt> {
     let mut rows = Vec::new();
     view.scan(&[0], &[0xFF, 0xFF], direction, &mut |row, value| {
         rows.push((row.to_vec(), value.to_vec()));
@@ -225,11 +225,11 @@ pub fn all_rows(
     Ok(rows)
 }
 
-pub fn args<'a>(command: &'a [&str]) -> Vec<&'a [u8]> {
+pub(crate) fn args<'a>(command: &'a [&str]) -> Vec<&'a [u8]> {
     command.iter().map(|part| part.as_bytes()).collect()
 }
 
-pub fn mutation(sealed: Sealed) -> Mutation {
+pub(crate) fn mutation(sealed: Sealed) -> Mutation {
     Mutation {
         ballot: sealed.ballot,
         decree: sealed.decree,
@@ -240,18 +240,18 @@ pub fn mutation(sealed: Sealed) -> Mutation {
 
 /// The truth: the mutations in order, and the rows that they make.
 #[derive(Clone, Default)]
-pub struct Model {
-    pub mutations: Vec<Mutation>,
-    pub view: MemoryView,
+pub(crate) struct Model {
+    pub(crate) mutations: Vec<Mutation>,
+    pub(crate) view: MemoryView,
 }
 
 impl Model {
-    pub fn push(&mut self, mutation: Mutation) {
+    pub(crate) fn push(&mut self, mutation: Mutation) {
         self.view.apply(&mutation.effects).unwrap();
         self.mutations.push(mutation);
     }
 
-    pub fn truncate(&mut self, decree: Decree) {
+    pub(crate) fn truncate(&mut self, decree: Decree) {
         let mutations = std::mem::take(&mut self.mutations);
         *self = Self::default();
         for mutation in mutations.into_iter().take(decree.0 as usize) {
@@ -259,20 +259,20 @@ impl Model {
         }
     }
 
-    pub fn up_to(&self, decree: Decree) -> Self {
+    pub(crate) fn up_to(&self, decree: Decree) -> Self {
         let mut model = self.clone();
         model.truncate(decree);
         model
     }
 
-    pub fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn rows(&self) -> Dump {
         self.view
             .rows()
             .map(|(row, value)| (row.to_vec(), value.to_vec()))
             .collect()
     }
 
-    pub fn read(&mut self, now: u64, command: &[&str]) -> Reply {
+    pub(crate) fn read(&mut self, now: u64, command: &[&str]) -> Reply {
         let args = args(command);
         let moment = self.moment(now, 0);
         evaluate_read(resolve(&args).unwrap(), &args, &mut self.view, &moment)
@@ -281,7 +281,13 @@ impl Model {
     }
 
     /// What the command answers when it is evaluated `index`th into the next mutation; its effects stay in `scratch`.
-    pub fn write(&self, scratch: &mut MemoryView, now: u64, index: u32, command: &[&str]) -> Reply {
+    pub(crate) fn write(
+        &self,
+        scratch: &mut MemoryView,
+        now: u64,
+        index: u32,
+        command: &[&str],
+    ) -> Reply {
         let args = args(command);
         let before = scratch.clone();
         let evaluated = evaluate_write(
@@ -309,6 +315,6 @@ impl Model {
     }
 }
 
-pub fn bulk(text: &'static str) -> Reply {
+pub(crate) fn bulk(text: &'static str) -> Reply {
     Reply::Bulk(Bytes::from_static(text.as_bytes()))
 }
