@@ -1,5 +1,5 @@
 //! What a command costs the worker on its way through a partition, in nanoseconds of its thread: evaluation, overlay, sealing, committing, applying; no network,
-//! no log. `cargo run --release -p engine -p proto --example evaluate [millions of commands]`
+//! no log. `cargo run --release -p engine -p proto --example evaluate [millions of commands] [MiB of overlays]`
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 use commands::{CommandSpec, Interrupt, lookup};
@@ -28,7 +28,10 @@ struct Bench {
 
 impl Bench {
     fn random(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         self.seed >> 33
     }
 
@@ -86,7 +89,10 @@ impl Bench {
         let start = worked();
         for _ in 0..count {
             let key = format!("key:{:012}", self.random() % KEYS);
-            while let Err(interrupt) = self.partition.read(spec, &[b"GET", key.as_bytes()], Timestamp(1), 0) {
+            while let Err(interrupt) =
+                self.partition
+                    .read(spec, &[b"GET", key.as_bytes()], Timestamp(1), 0)
+            {
                 assert_eq!(interrupt, Interrupt::Cold);
                 cold += 1;
                 self.fetch();
@@ -105,14 +111,24 @@ impl Bench {
 }
 
 fn main() {
-    let millions: u64 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(2);
+    let millions: u64 = std::env::args()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(2);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (sender, events) = channel();
     let hooks = Hooks {
         events: Box::new(move |event| drop(sender.send(event))),
         sync_log: Box::new(|_, _| Ok(())),
     };
-    let engine = Engine::open(EngineOptions::at(dir.path()), hooks).expect("an engine");
+    let mut options = EngineOptions::at(dir.path());
+    if let Some(budget) = std::env::args()
+        .nth(2)
+        .and_then(|mib| mib.parse::<usize>().ok())
+    {
+        options.overlay_budget = budget << 20;
+    }
+    let engine = Engine::open(options, hooks).expect("an engine");
     let mut partition = engine.partition(PartitionId::new(1, 0), SlotRange::ALL);
     partition.promote();
     let mut bench = Bench {
