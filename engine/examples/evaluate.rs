@@ -80,7 +80,7 @@ impl Bench {
             }
             while self.events.try_recv().is_ok() {}
         }
-        self.report(name, worked() - start, count);
+        self.report(name, worked().saturating_sub(start), count);
     }
 
     fn reads(&mut self, label: &str, count: u64) {
@@ -98,7 +98,7 @@ impl Bench {
                 self.fetch();
             }
         }
-        self.report(label, worked() - start, count);
+        self.report(label, worked().saturating_sub(start), count);
         if cold > 0 {
             println!("{cold:>24} cold");
         }
@@ -142,7 +142,11 @@ fn main() {
     for _ in 0..count {
         std::hint::black_box(format!("key:{:012}", bench.random() % KEYS));
     }
-    bench.report("(making a key's name)", worked() - start, count);
+    bench.report(
+        "(making a key's name)",
+        worked().saturating_sub(start),
+        count,
+    );
     bench.writes("set", count);
     bench.reads("get, overlay", count);
     bench.partition.commit(bench.partition.last());
