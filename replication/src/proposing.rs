@@ -162,7 +162,9 @@ impl Replica {
         ballot: Ballot,
         actions: &mut Vec<Action>,
     ) {
-        if self.follows(from, ballot, actions) {
+        // Never answered but by a proposal: two replicas that disown each other would go on for ever.
+        let primary = matches!(&self.role, Role::Follower(follower) if follower.primary == from);
+        if primary && ballot == self.ballot() {
             self.succeed(now, None, actions);
         }
     }

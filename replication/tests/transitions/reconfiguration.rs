@@ -355,3 +355,21 @@ fn proposals_go_out_again_when_the_meta_leader_is_back() {
         [propose(1, &two)]
     );
 }
+
+#[test]
+fn a_denial_of_membership_is_never_answered_with_another() {
+    let (mut b, _) = Bench::recovered(
+        B,
+        Durability::Sync,
+        0,
+        Bench::records(&config(2, A, &[C]), 0),
+    );
+    let no = Message::NotMember { ballot: Ballot(2) };
+    assert_eq!(b.from(A, prepare(2, 1, 0)), [send(A, no.clone())]);
+    assert_eq!(b.from(A, no.clone()), []);
+    assert_eq!(b.from(A, Message::Resign { ballot: Ballot(2) }), []);
+    // To a secondary it means that its primary will never serve.
+    let mut b = Bench::secondary(B, &config(1, A, &[B]), 0);
+    let no = Message::NotMember { ballot: Ballot(1) };
+    assert_eq!(b.from(A, no), [propose(1, &config(2, B, &[]))]);
+}
