@@ -18,13 +18,20 @@ use world::{MS, Trace, World};
 
 const CALM: u64 = 500 * MS;
 const FAULTS: u64 = 6_000 * MS;
+/// No run takes a tenth of it, unless two replicas answer each other for ever.
+const MOST_STEPS: u64 = 2_000_000;
 /// Longer than any backoff and any lag, several times.
 const HEALING: u64 = 60_000 * MS;
 
 fn run(seed: u64, trace: Trace) -> Result<Box<World>, (Box<World>, String)> {
     let mut world = Box::new(World::new(seed, trace));
     let until = |world: &mut World, end: u64| {
-        while world.now < end && world.advance() {}
+        while world.now < end && world.advance() {
+            if world.steps > MOST_STEPS {
+                world.fail("messages without end".into());
+                break;
+            }
+        }
         world
             .failure
             .take()
