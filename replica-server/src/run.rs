@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
+use tonic::transport::server::TcpIncoming;
 use tulpar_client::{Client, ClientOptions};
 use types::{Decree, Durability, PartitionId};
 
@@ -356,7 +357,6 @@ async fn serve(
     let (questions, asked) = mpsc::unbounded_channel();
     let incoming = tokio::net::TcpListener::from_std(ports.grpc).map_err(|error| system(&error))?;
     let grpc = tonic::transport::Server::builder()
-        .tcp_nodelay(true)
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(64 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
@@ -379,7 +379,7 @@ async fn serve(
             questions,
             inbox: inbox.clone(),
         }))
-        .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(incoming));
+        .serve_with_incoming(TcpIncoming::from(incoming).with_nodelay(Some(true)));
     spawn_local(async move {
         if let Err(error) = grpc.await {
             tracing::error!(%error, "the gRPC port is no longer served");

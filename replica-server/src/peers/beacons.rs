@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 use types::{Incarnation, Instant, NodeId};
 
@@ -112,9 +113,8 @@ pub(crate) fn start(
 
 async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let served = tonic::transport::Server::builder()
-        .tcp_nodelay(true)
         .add_service(PeersServer::new(Service(shared)))
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "beacons are no longer taken");

@@ -148,6 +148,7 @@ impl Stream {
             }
         };
         if let Some(refusal) = self.locked(worker, partition.table) {
+            self.remember_refusal(partition, request.epoch);
             return self.send(request.id, response::Result::Refusal(refusal));
         }
         if self
@@ -184,9 +185,21 @@ impl Stream {
     fn locked(&self, worker: &Worker, table: TableId) -> Option<data::Refusal> {
         let known = worker.known.borrow();
         let Some(table_known) = known.table(table).filter(|table| !table.dropped) else {
+            // Until the meta leader has told of the tables, one that is not known here may exist all the same.
+            let (kind, message) = if worker.meta.is_up() {
+                (
+                    Kind::NoSuchTable,
+                    format!("there is no table number {table}"),
+                )
+            } else {
+                (
+                    Kind::Busy,
+                    "this server has not joined the cluster yet".into(),
+                )
+            };
             return Some(data::Refusal {
-                kind: Kind::NoSuchTable.into(),
-                message: format!("there is no table number {table}"),
+                kind: kind.into(),
+                message,
                 ..data::Refusal::default()
             });
         };
