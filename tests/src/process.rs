@@ -1,0 +1,40 @@
+//! What the kernel says of a process: whether it lives, how much memory it holds. And signals to it.
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(number as i32).expect("a process id is not zero")
+}
+
+/// Sends SIGKILL, as `kill -9` does. A process that is gone already is as good.
+pub fn kill(number: u32) {
+    let _ = kill_process(pid(number), Signal::KILL);
+}
+
+/// Sends SIGINT, as Ctrl-C does.
+pub fn interrupt(number: u32) {
+    kill_process(pid(number), Signal::INT).expect("the process is there to be interrupted");
+}
+
+/// Whether the process is there and not a zombie.
+pub fn lives(number: u32) -> bool {
+    test_kill_process(pid(number)).is_ok()
+        && std::fs::read_to_string(format!("/proc/{number}/stat"))
+            .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").starts_with(" Z"))
+}
+
+/// The resident memory in bytes.
+pub fn resident(number: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{number}/status"))
+        .unwrap_or_else(|error| panic!("process {number} is gone: {error}"));
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("a living process has resident memory");
+    let kib: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .expect("VmRSS is a number of kB");
+    kib * 1024
+}

@@ -1,0 +1,43 @@
+//! Debian's Redis tools and redis-py, run against a port as users run them.
+
+use crate::program::{Ended, run};
+use std::process::Command;
+
+fn host_and_port(address: &str) -> (&str, &str) {
+    address.rsplit_once(':').expect("an address is host:port")
+}
+
+/// `redis-cli` with the arguments; its whole answer, trimmed. Panics if it fails.
+pub fn redis_cli(address: &str, arguments: &[&str]) -> String {
+    let (host, port) = host_and_port(address);
+    let ended = ran(Command::new("redis-cli")
+        .args(["-h", host, "-p", port])
+        .args(arguments));
+    ended.stdout.trim_end().to_owned()
+}
+
+/// `redis-benchmark -q` with the arguments; its report.
+pub fn redis_benchmark(address: &str, arguments: &[&str]) -> String {
+    let (host, port) = host_and_port(address);
+    let ended = ran(Command::new("redis-benchmark")
+        .args(["-h", host, "-p", port, "-q"])
+        .args(arguments));
+    assert!(
+        ended.stderr.trim().is_empty(),
+        "redis-benchmark complained: {}",
+        ended.stderr
+    );
+    ended.stdout
+}
+
+/// A Python program of `tests/python` with the arguments; what it printed.
+pub fn python(program: &str, arguments: &[&str]) -> String {
+    let path = format!("{}/tests/python/{program}", env!("CARGO_MANIFEST_DIR"));
+    ran(Command::new("python3").arg(path).args(arguments)).stdout
+}
+
+fn ran(command: &mut Command) -> Ended {
+    let ended = run(command);
+    assert!(ended.status.success(), "{command:?}: {ended:?}");
+    ended
+}
