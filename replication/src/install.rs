@@ -52,7 +52,8 @@ impl Replica {
         }
     }
 
-    /// From now on `holder` may count this node's leases (R2 takes it back at the next ballot).
+    /// From now on `holder` may count this node's leases under the present ballot. R2 takes it back at the next, for `holder` too: under
+    /// that one it must be vouched for again.
     pub(crate) fn vouch(&mut self, holder: NodeId) {
         match self
             .vouched

@@ -14,7 +14,7 @@ pub(crate) struct Peer {
     pub(crate) stage: Stage,
     /// C2: it acknowledged the truncate of this ballot.
     pub(crate) truncated: bool,
-    /// The life of its node that vouched (R1); nothing since that was lost sight of.
+    /// The life of its node that vouched under this ballot (R1); nothing since that was lost sight of.
     pub(crate) life: Option<Incarnation>,
     /// Up to where it was sent prepares, or the log.
     pub(crate) sent: Decree,
@@ -121,7 +121,7 @@ impl Peer {
             *offers += 1;
             return Self::learner(self.node, ballot, *offers, self.advanced_at);
         }
-        self.truncated = false;
+        (self.truncated, self.life) = (false, None);
         self.acked = self.acked.min(committed);
         self.rewind();
         self.stage = match self.stage {

@@ -77,7 +77,9 @@ impl Primary {
             match next.peers.iter_mut().find(|peer| peer.node == old.node) {
                 Some(peer) => {
                     old.end_learn(actions);
-                    (peer.life, peer.lost, peer.disowned) = (old.life, old.lost, old.disowned);
+                    // Not its vouch: that was for the old ballot, and a member that went on without this primary's truncate may have
+                    // excepted it since (R2).
+                    (peer.lost, peer.disowned) = (old.lost, old.disowned);
                     peer.committed = old.committed;
                 }
                 None if old.is_learner() => {

@@ -373,3 +373,16 @@ fn a_denial_of_membership_is_never_answered_with_another() {
     let no = Message::NotMember { ballot: Ballot(1) };
     assert_eq!(b.from(A, no), [propose(1, &config(2, B, &[]))]);
 }
+
+#[test]
+fn a_vouch_is_for_one_ballot_and_a_staying_primary_needs_a_new_one() {
+    let two = config(2, A, &[B]);
+    let mut a = Bench::serving(A, &[B, C]);
+    a.on(Event::ConfigurationKnown(two));
+    a.flushed(2);
+    assert!(a.replica.accepts_write().is_ok());
+    // B may know of ballot 2 by others, and take over from there: its word of ballot 1 is worth nothing.
+    assert!(!a.may_read());
+    a.from(B, truncate_ack(2));
+    assert!(a.may_read());
+}
