@@ -25,7 +25,7 @@ impl Replica {
 
     /// Goes over to a higher ballot.
     pub(crate) fn install(&mut self, configuration: Configuration, actions: &mut Vec<Action>) {
-        let ballot = configuration.ballot;
+        let (ballot, primary) = (configuration.ballot, configuration.primary.node);
         self.except_all(ballot, actions);
         self.survive(&configuration, actions);
         // L2: the record is appended before anything that happens under the ballot, and everything waits for it.
@@ -39,6 +39,10 @@ impl Replica {
         let role = std::mem::replace(&mut self.role, Role::Inactive);
         self.role = self.next_role(old.as_ref(), role, actions);
         self.served |= self.is_member();
+        if primary == self.identity.me && !self.is_member() {
+            // Named as the primary after its copy was lost (C6): it cannot lead, and its secondaries must hear of it.
+            self.restart_at = Some(Instant::default());
+        }
     }
 
     /// R2: nobody counts this node for a lower ballot any more, from whoever was told that it could.

@@ -294,14 +294,19 @@ impl Replica {
         if self.is_member() {
             return self.propose(now, |_| (), actions);
         }
-        let ballot = self.ballot();
-        for member in self
-            .configuration
-            .iter()
-            .flat_map(|known| &known.secondaries)
-        {
-            let (to, message) = (member.node, Message::Resign { ballot });
-            actions.push(Action::Send { to, message });
+        let Some(configuration) = &self.configuration else {
+            return;
+        };
+        let ballot = configuration.ballot;
+        for member in &configuration.secondaries {
+            // They may not know the ballot that it resigns.
+            let known = Message::Stale {
+                configuration: configuration.clone(),
+            };
+            for message in [known, Message::Resign { ballot }] {
+                let to = member.node;
+                actions.push(Action::Send { to, message });
+            }
             self.restart_at = Some(now + RESIGN_INTERVAL);
         }
     }

@@ -140,8 +140,18 @@ fn a_hole_in_the_log_is_damage_and_a_damaged_primary_resigns() {
     records.push(RecordBody::Mutation(mutation(1, 3)));
     let (mut a, _) = Bench::recovered(A, Durability::Sync, 0, records);
     assert!(!a.replica.is_member());
-    assert_eq!(a.tick(), [send(B, Message::Resign { ballot: Ballot(1) })]);
+    let resigns = |configuration: Configuration| {
+        let ballot = configuration.ballot;
+        [
+            send(B, Message::Stale { configuration }),
+            send(B, Message::Resign { ballot }),
+        ]
+    };
+    assert_eq!(a.tick(), resigns(config(1, A, &[B])));
     assert_eq!(a.deadline(), Some(1000));
+    // Its own proposal had been stored before its copy was lost.
+    a.on(Event::ConfigurationKnown(config(2, A, &[B])));
+    assert_eq!(a.tick(), resigns(config(2, A, &[B])));
 }
 
 #[test]
