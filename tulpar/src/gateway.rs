@@ -17,7 +17,7 @@ use types::ByteSize;
 /// Section `[gateway]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct GatewayConfig {
+pub(crate) struct GatewayConfig {
     /// `host:port` for Redis clients; port 0 lets the system choose.
     listen: String,
     /// `host:port` of every meta server.
@@ -116,7 +116,9 @@ pub(crate) fn serve(settings: &Settings, reporter: &Reporter) -> anyhow::Result<
     let config: GatewayConfig = settings.server()?;
     let address = address(&config)?;
     // Reading sockets, forwarding and answering are one thread's work: handing commands over to another cost more than it won.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async {
         let stop = until_told_to_stop()?;

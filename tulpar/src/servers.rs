@@ -13,7 +13,9 @@ pub(crate) use crate::gateway::serve as gateway;
 /// A meta server.
 pub(crate) fn meta(settings: &Settings, reporter: &Reporter) -> anyhow::Result<()> {
     let config = settings.server()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let stop = until_told_to_stop()?;
         let mut running = meta_server::MetaServer::start(config).await?;
@@ -35,7 +37,9 @@ pub(crate) fn replica(settings: &Settings, reporter: &Reporter) -> anyhow::Resul
     let config = settings.server()?;
     raise_open_files();
     let (told, stop) = oneshot::channel();
-    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let waiting = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -76,5 +80,42 @@ fn raise_open_files() {
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Role, Settings};
+    use std::path::Path;
+
+    #[test]
+    fn the_sample_configurations_have_only_keys_that_exist() {
+        let load = |role, file| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../deploy")
+                .join(file);
+            let settings = Settings::load(role, Some(&path)).unwrap();
+            settings.log().unwrap();
+            settings
+        };
+        let meta = load(Role::Meta, "meta.toml").server::<meta_server::MetaConfig>();
+        let defaults = meta_server::MetaConfig::default();
+        assert_eq!(
+            meta.unwrap(),
+            meta_server::MetaConfig {
+                data_dir: "/var/lib/tulpar/meta".into(),
+                ..defaults
+            }
+        );
+        let replica = load(Role::Replica, "replica.toml").server::<replica_server::ReplicaConfig>();
+        let expected = replica_server::ReplicaConfig {
+            name: "replica-1".into(),
+            data_dir: "/var/lib/tulpar/replica".into(),
+            ..replica_server::ReplicaConfig::default()
+        };
+        assert_eq!(format!("{:?}", replica.unwrap()), format!("{expected:?}"));
+        let gateway = load(Role::Gateway, "gateway.toml").server::<crate::gateway::GatewayConfig>();
+        let expected = crate::gateway::GatewayConfig::default();
+        assert_eq!(format!("{:?}", gateway.unwrap()), format!("{expected:?}"));
     }
 }

@@ -96,7 +96,10 @@ impl Settings {
             let key = key.to_ascii_lowercase().replace("__", ".");
             let section = key.split('.').next().unwrap_or_default();
             if !SECTIONS.contains(&section) {
-                bail!("{variable}: no section '{section}'; there are {}", SECTIONS.join(", "));
+                bail!(
+                    "{variable}: no section '{section}'; there are {}",
+                    SECTIONS.join(", ")
+                );
             }
             if section == role.name() || section == LOG {
                 builder = builder
@@ -104,7 +107,9 @@ impl Settings {
                     .map_err(|error| anyhow!("{variable}: {}", reason(&error)))?;
             }
         }
-        let merged = builder.build().map_err(|error| anyhow!("{}", reason(&error)))?;
+        let merged = builder
+            .build()
+            .map_err(|error| anyhow!("{}", reason(&error)))?;
         Ok(Self { role, merged })
     }
 
@@ -168,7 +173,9 @@ fn reason(error: &ConfigError) -> String {
         .lines()
         .map(str::trim)
         .filter(|line| {
-            !line.is_empty() && !line.starts_with('|') && !line.starts_with(|c: char| c.is_ascii_digit())
+            !line.is_empty()
+                && !line.starts_with('|')
+                && !line.starts_with(|c: char| c.is_ascii_digit())
         })
         .collect();
     lines.join(", ")
@@ -230,7 +237,9 @@ mod tests {
                 meta: vec!["x:1".into(), "y:2".into()],
                 clients: 7,
                 open: true,
-                budgets: Budgets { rows: ByteSize::mib(2) },
+                budgets: Budgets {
+                    rows: ByteSize::mib(2)
+                },
             }
         );
     }
@@ -246,7 +255,11 @@ mod tests {
             ("[replica.budgets]\nrows = \"5 parsecs\"", vec![], "parsecs"),
             ("[replica]\nclients = \"many\"", vec![], "clients"),
             ("", vec![("TULPAR__REPLICA__LISEN", "a")], "lisen"),
-            ("", vec![("TULPAR__REPLCA__LISTEN", "a")], "TULPAR__REPLCA__LISTEN"),
+            (
+                "",
+                vec![("TULPAR__REPLCA__LISTEN", "a")],
+                "TULPAR__REPLCA__LISTEN",
+            ),
         ] {
             let error = crate::one_line(&load(text, &environment).unwrap_err());
             assert!(error.contains(named), "{error}");

@@ -50,7 +50,11 @@ impl Reporter {
         let grpc = listening.grpc.map(|address| format!("grpc {address}"));
         let redis = listening.redis.map(|address| format!("redis {address}"));
         let addresses: Vec<String> = grpc.into_iter().chain(redis).collect();
-        say(&format!("tulpar {} ready: {}", self.role.name(), addresses.join(", ")));
+        say(&format!(
+            "tulpar {} ready: {}",
+            self.role.name(),
+            addresses.join(", ")
+        ));
     }
 
     /// The server will not start. For people the reason goes to stderr when the process ends.

@@ -154,11 +154,18 @@ impl Directory {
             ),
             Role::Gateway => format!("[gateway]\nlisten = {redis}\nmeta = [{meta}]\n"),
         };
-        format!("# Written by `tulpar onebox` at every start; what you change here is lost.\n{section}")
+        format!(
+            "# Written by `tulpar onebox` at every start; what you change here is lost.\n{section}"
+        )
     }
 
     /// How `onebox.json` names a server.
-    pub(super) fn entry(&self, server: &Server, pid: Option<u32>, at: Listening) -> PublishedServer {
+    pub(super) fn entry(
+        &self,
+        server: &Server,
+        pid: Option<u32>,
+        at: Listening,
+    ) -> PublishedServer {
         PublishedServer {
             name: server.name.clone(),
             role: server.role,
@@ -256,7 +263,9 @@ impl Ports {
             Scheme::From(next) => {
                 let mut take = || {
                     let port = *next;
-                    *next = next.checked_add(1).context("the ports from --base-port on are too few")?;
+                    *next = next
+                        .checked_add(1)
+                        .context("the ports from --base-port on are too few")?;
                     anyhow::Ok(port)
                 };
                 Wanted {
@@ -266,7 +275,8 @@ impl Ports {
                 }
             }
             Scheme::System => {
-                let port = |address: Option<SocketAddr>| address.map_or(0, |address| address.port());
+                let port =
+                    |address: Option<SocketAddr>| address.map_or(0, |address| address.port());
                 Wanted {
                     grpc: before.map_or(0, |server| port(server.grpc)),
                     redis: before.map_or(0, |server| port(server.redis)),
@@ -333,7 +343,10 @@ mod tests {
             ])
         );
         assert_eq!(
-            ports(&directory, &["--base-port", "20000", "--replica-servers", "1"]),
+            ports(
+                &directory,
+                &["--base-port", "20000", "--replica-servers", "1"]
+            ),
             expected(&[
                 ("meta-1", 20000, 0),
                 ("replica-1", 20001, 20002),
@@ -368,7 +381,11 @@ mod tests {
         assert_eq!(directory.earlier(), published);
         assert_eq!(
             ports(&directory, &arguments),
-            expected(&[("meta-1", 0, 0), ("replica-1", 4001, 4002), ("gateway-1", 0, 0)])
+            expected(&[
+                ("meta-1", 0, 0),
+                ("replica-1", 4001, 4002),
+                ("gateway-1", 0, 0)
+            ])
         );
     }
 

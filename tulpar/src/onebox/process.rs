@@ -68,7 +68,11 @@ pub(super) async fn start(directory: &Directory, server: &Server) -> anyhow::Res
         Err(_) => {
             let _ = child.start_kill();
             let status = child.wait().await?;
-            bail!("{} before it was ready; its log is {}", describe(status), log_path.display())
+            bail!(
+                "{} before it was ready; its log is {}",
+                describe(status),
+                log_path.display()
+            )
         }
     }
 }
@@ -86,7 +90,10 @@ impl Process {
             // Gone already is as good.
             let _ = kill_process(pid, Signal::TERM);
         }
-        if tokio::time::timeout(STOP_PATIENCE, self.child.wait()).await.is_ok() {
+        if tokio::time::timeout(STOP_PATIENCE, self.child.wait())
+            .await
+            .is_ok()
+        {
             return true;
         }
         let _ = self.child.kill().await;

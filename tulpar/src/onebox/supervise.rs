@@ -10,7 +10,7 @@ use crate::settings::Role;
 use crate::supervised::{Listening, say};
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::{FdFlags, Errno, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,7 +27,9 @@ const STOP_ORDER: [Role; 3] = [Role::Gateway, Role::Replica, Role::Meta];
 
 /// Runs a onebox until it is told to stop.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let directory = Directory::open(&options.data_dir)?;
         let _lock = lock(&directory).await?;
@@ -63,7 +65,9 @@ async fn lock(directory: &Directory) -> anyhow::Result<File> {
                 "another onebox runs on {}",
                 path.parent().unwrap_or(Path::new("/")).display()
             ),
-            Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
         }
     }
     fcntl_setfd(&file, FdFlags::empty()).context("cannot hand the lock down")?;
@@ -77,7 +81,10 @@ struct Event {
 }
 
 enum What {
-    Ready { pid: u32, listening: Listening },
+    Ready {
+        pid: u32,
+        listening: Listening,
+    },
     /// It did not start; it is tried again.
     Refused(anyhow::Error),
     /// It was ready and is no more; it is started again.
@@ -123,7 +130,8 @@ impl Onebox {
             let meta = self.meta();
             for (index, server) in self.servers.iter().enumerate() {
                 if server.role == role {
-                    self.tasks.push((role, self.keep(index, server.clone(), meta.clone())));
+                    self.tasks
+                        .push((role, self.keep(index, server.clone(), meta.clone())));
                 }
             }
             while !self.all_ready(role) {
@@ -160,7 +168,9 @@ impl Onebox {
             Some(Event {
                 server,
                 what: What::Refused(error),
-            }) if !self.state[server].was_ready => Err(error.context(self.servers[server].name.clone())),
+            }) if !self.state[server].was_ready => {
+                Err(error.context(self.servers[server].name.clone()))
+            }
             other => self.hear(other),
         }
     }
@@ -241,7 +251,10 @@ impl Onebox {
     }
 
     fn count(&self, role: Role) -> usize {
-        self.servers.iter().filter(|server| server.role == role).count()
+        self.servers
+            .iter()
+            .filter(|server| server.role == role)
+            .count()
     }
 
     fn all_ready(&self, role: Role) -> bool {
@@ -265,7 +278,8 @@ impl Onebox {
     /// Stops what runs, in order.
     async fn stop(&mut self) {
         for role in STOP_ORDER {
-            self.running.send_modify(|running| running.retain(|&other| other != role));
+            self.running
+                .send_modify(|running| running.retain(|&other| other != role));
             let (these, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.tasks)
                 .into_iter()
                 .partition(|&(of, _)| of == role);
@@ -291,7 +305,12 @@ impl Keeper {
     async fn run(self, mut running: watch::Receiver<Vec<Role>>) {
         let role = self.server.role;
         let mut wanted = self.server.wanted;
-        let told_to_stop = async move { running.wait_for(|roles| !roles.contains(&role)).await.is_ok() };
+        let told_to_stop = async move {
+            running
+                .wait_for(|roles| !roles.contains(&role))
+                .await
+                .is_ok()
+        };
         tokio::pin!(told_to_stop);
         loop {
             let started = tokio::select! {
@@ -325,11 +344,13 @@ impl Keeper {
 
     /// Starts the server; from then on it keeps the ports it got.
     async fn start(&self, wanted: &mut Wanted) -> anyhow::Result<process::Process> {
-        self.directory.configure(&self.server, *wanted, &self.meta)?;
+        self.directory
+            .configure(&self.server, *wanted, &self.meta)?;
         let mut started = process::start(&self.directory, &self.server).await;
         if started.is_err() && wanted.may_move {
             *wanted = Wanted::default();
-            self.directory.configure(&self.server, *wanted, &self.meta)?;
+            self.directory
+                .configure(&self.server, *wanted, &self.meta)?;
             started = process::start(&self.directory, &self.server).await;
         }
         let process = started?;

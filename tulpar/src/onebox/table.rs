@@ -27,7 +27,10 @@ pub(super) async fn prepare(
     if tables.is_empty() {
         wait_for_nodes(&mut admin, replica_servers).await?;
         create(&mut admin, options, replica_servers).await?;
-    } else if !tables.iter().any(|table| table.name == NAME && table.dropped_at == 0) {
+    } else if !tables
+        .iter()
+        .any(|table| table.name == NAME && table.dropped_at == 0)
+    {
         return Ok(());
     }
     let client = Client::connect(ClientOptions::new(meta)).await?;
@@ -71,7 +74,9 @@ async fn create(
         .replicas
         .unwrap_or(DEFAULT_REPLICAS.min(replica_servers as u32));
     if replicas as usize > replica_servers {
-        bail!("--replicas {replicas} needs as many replica servers, and there are {replica_servers}");
+        bail!(
+            "--replicas {replicas} needs as many replica servers, and there are {replica_servers}"
+        );
     }
     let table = NewTable {
         name: NAME.to_owned(),

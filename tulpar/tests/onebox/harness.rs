@@ -64,7 +64,11 @@ impl Onebox {
     pub(crate) fn server(&self, name: &str) -> Value {
         let published = self.published();
         let servers = published["servers"].as_array().unwrap();
-        servers.iter().find(|server| server["name"] == name).unwrap().clone()
+        servers
+            .iter()
+            .find(|server| server["name"] == name)
+            .unwrap()
+            .clone()
     }
 
     pub(crate) fn redis(&self) -> Client {
@@ -175,7 +179,10 @@ impl Client {
     /// All commands at once; the replies in order.
     pub(crate) fn say_all(&mut self, commands: &[String]) -> Vec<String> {
         let pipeline = commands.join("\r\n") + "\r\n";
-        self.stream.get_mut().write_all(pipeline.as_bytes()).unwrap();
+        self.stream
+            .get_mut()
+            .write_all(pipeline.as_bytes())
+            .unwrap();
         commands.iter().map(|_| self.reply()).collect()
     }
 

@@ -14,15 +14,27 @@ fn what_was_written_is_there_after_a_stop_and_a_start_on_the_same_directory() {
     let mut redis = onebox.redis();
     assert_eq!(redis.say("SET greeting hello"), "+OK");
     assert_eq!(redis.say("HSET user:1 name Ada"), ":1");
-    assert_eq!(onebox.shell(&["get", "greeting"]), serde_json::json!("hello"));
-    assert_eq!(onebox.shell(&["hget", "user:1", "name"]), serde_json::json!("Ada"));
-    assert_eq!(onebox.shell(&["hset", "user:1", "mail", "a@b"]), serde_json::json!(true));
+    assert_eq!(
+        onebox.shell(&["get", "greeting"]),
+        serde_json::json!("hello")
+    );
+    assert_eq!(
+        onebox.shell(&["hget", "user:1", "name"]),
+        serde_json::json!("Ada")
+    );
+    assert_eq!(
+        onebox.shell(&["hset", "user:1", "mail", "a@b"]),
+        serde_json::json!(true)
+    );
     assert_eq!(redis.say("HGET user:1 mail"), "a@b");
     onebox.stop();
 
     let onebox = Onebox::start(&scratch, &[]);
     let after = onebox.published();
-    assert_eq!(after["redis"], before["redis"], "clients find it where it was");
+    assert_eq!(
+        after["redis"], before["redis"],
+        "clients find it where it was"
+    );
     assert_eq!(after["meta"], before["meta"]);
     let mut redis = onebox.redis();
     assert_eq!(redis.say("GET greeting"), "hello");
@@ -88,7 +100,10 @@ fn writes_go_on_when_a_replica_server_is_killed_and_in_the_end_all_copies_are_eq
     });
     // Also through the port of the server that was killed.
     let mut there = Client::connect(killed["redis"].as_str().unwrap());
-    let gets: Vec<String> = acknowledged.iter().map(|n| format!("GET key:{n}")).collect();
+    let gets: Vec<String> = acknowledged
+        .iter()
+        .map(|n| format!("GET key:{n}"))
+        .collect();
     let written: Vec<String> = acknowledged.iter().map(ToString::to_string).collect();
     assert_eq!(there.say_all(&gets), written);
     onebox.stop();
@@ -116,8 +131,17 @@ fn tables_are_made_dropped_and_recalled_from_the_shell() {
     let scratch = Scratch::new();
     let onebox = Onebox::start(&scratch, &["--replica-servers", "1", "--partitions", "1"]);
     let made = onebox.shell(&[
-        "table", "create", "orders", "--partitions", "2", "--replicas", "1", "--durability", "buffered",
-        "--with-password", "secret",
+        "table",
+        "create",
+        "orders",
+        "--partitions",
+        "2",
+        "--replicas",
+        "1",
+        "--durability",
+        "buffered",
+        "--with-password",
+        "secret",
     ]);
     assert_eq!(made["durability"], "buffered");
     assert_eq!(made["has_password"], true);
@@ -127,14 +151,27 @@ fn tables_are_made_dropped_and_recalled_from_the_shell() {
     assert_eq!(redis.say("SET k v"), "+OK");
     assert_eq!(onebox.redis().say("GET k"), "(nil)", "another table");
 
-    assert_eq!(onebox.shell_refuses(&["table", "create", "orders", "--replicas", "1"]), 1);
-    assert_eq!(onebox.shell_refuses(&["table", "create", "more", "--replicas", "2"]), 1);
+    assert_eq!(
+        onebox.shell_refuses(&["table", "create", "orders", "--replicas", "1"]),
+        1
+    );
+    assert_eq!(
+        onebox.shell_refuses(&["table", "create", "more", "--replicas", "2"]),
+        1
+    );
     assert_eq!(onebox.shell_refuses(&["table", "drop", "unknown"]), 1);
     assert_eq!(onebox.shell_refuses(&["tabel", "list"]), 2);
-    assert_eq!(onebox.shell_refuses(&["--table", "orders", "get", "k"]), 1, "no password");
+    assert_eq!(
+        onebox.shell_refuses(&["--table", "orders", "get", "k"]),
+        1,
+        "no password"
+    );
 
     onebox.shell(&["table", "drop", "orders"]);
-    assert_eq!(onebox.shell(&["table", "list"]).as_array().unwrap().len(), 1);
+    assert_eq!(
+        onebox.shell(&["table", "list"]).as_array().unwrap().len(),
+        1
+    );
     onebox.shell(&["table", "recall", "orders"]);
     let value = onebox.shell(&["--table", "orders", "--password", "secret", "get", "k"]);
     assert_eq!(value, serde_json::json!("v"));
@@ -165,7 +202,10 @@ fn a_start_that_cannot_be_says_why_in_one_line_with_exit_code_2() {
     let wrong = format!("{}/wrong.toml", scratch.path());
     std::fs::write(&wrong, "[meta]\nlisten = 127.0.0.1:0\n").unwrap();
     let why = refused(&["meta", "--config", &wrong], &[]);
-    assert!(why.contains("wrong.toml") && why.contains("line 2"), "{why}");
+    assert!(
+        why.contains("wrong.toml") && why.contains("line 2"),
+        "{why}"
+    );
     std::fs::write(&wrong, "[gateway]\nlisten = \"0.0.0.0:0\"\n").unwrap();
     let why = refused(&["gateway", "--config", &wrong], &[]);
     assert!(why.contains("allow_unauthenticated"), "{why}");
@@ -176,7 +216,16 @@ fn one_directory_has_one_onebox() {
     let scratch = Scratch::new();
     let options = ["--replica-servers", "1", "--partitions", "1"];
     let onebox = Onebox::start(&scratch, &options);
-    let why = refused(&["onebox", "--data-dir", &onebox.directory(), "--base-port", "0"], &[]);
+    let why = refused(
+        &[
+            "onebox",
+            "--data-dir",
+            &onebox.directory(),
+            "--base-port",
+            "0",
+        ],
+        &[],
+    );
     assert!(why.contains("another onebox runs on"), "{why}");
     assert_eq!(onebox.redis().say("PING"), "+PONG");
     onebox.stop();
