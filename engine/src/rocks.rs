@@ -67,8 +67,11 @@ impl Rocks {
         options.set_stats_persist_period_sec(0);
         options.set_info_logger(InfoLogger::new_callback_logger(
             LogLevel::Error,
-            |_, line| {
-                tracing::error!("rocksdb: {line}");
+            |level, line| {
+                // every RocksDB prints its options as a header, which no level holds back
+                if !matches!(level, LogLevel::Header) {
+                    tracing::error!("rocksdb: {line}");
+                }
             },
         ));
         let mut cached = ReadOptions::default();

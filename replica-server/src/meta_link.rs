@@ -70,7 +70,7 @@ impl Batch for Gathered {
                     messages.push(message(from_node::Message::Report(meta::Report {
                         replicas: vec![report],
                         complete: false,
-                    })))
+                    })));
                 }
             }
         }

@@ -134,7 +134,7 @@ fn reply(sink: Sink, outcome: Outcome) {
     match outcome {
         Ok(response::Result::Resp(encoded)) => sink.reply_encoded(encoded),
         Ok(response::Result::Value(wire::Value { found: true, value })) => {
-            sink.reply(Reply::Bulk(value))
+            sink.reply(Reply::Bulk(value));
         }
         Ok(response::Result::Value(_)) => sink.reply(Reply::Nil),
         // Only SET is answered by a count.

@@ -47,11 +47,11 @@ pub(crate) struct Peers {
     inbox: mpsc::UnboundedSender<Input>,
     leases: SharedLeases,
     beacons: Beacons,
-    peers: RefCell<HashMap<NodeId, Rc<Peer>>>,
+    met: RefCell<HashMap<NodeId, Rc<Peer>>>,
     addresses: RefCell<HashMap<NodeId, String>>,
     /// Met, but without a task yet.
     unconnected: RefCell<Vec<Rc<Peer>>>,
-    met: Notify,
+    newly_met: Notify,
 }
 
 struct Peer {
@@ -74,10 +74,10 @@ impl Peers {
             inbox,
             leases,
             beacons,
-            peers: RefCell::default(),
+            met: RefCell::default(),
             addresses: RefCell::default(),
             unconnected: RefCell::default(),
-            met: Notify::new(),
+            newly_met: Notify::new(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Peers {
                 .borrow_mut()
                 .insert(NodeId(node), address.grpc.clone());
             if before.as_deref() != Some(&address.grpc)
-                && let Some(peer) = self.peers.borrow().get(&NodeId(node))
+                && let Some(peer) = self.met.borrow().get(&NodeId(node))
             {
                 peer.readdressed.notify_one();
             }
@@ -124,7 +124,7 @@ impl Peers {
 
     /// Makes sure that there is a connection to the node, or that one is being tried, and that leases are exchanged.
     fn peer(&self, node: NodeId) -> Rc<Peer> {
-        if let Some(peer) = self.peers.borrow().get(&node) {
+        if let Some(peer) = self.met.borrow().get(&node) {
             return peer.clone();
         }
         let peer = Rc::new(Peer {
@@ -132,9 +132,9 @@ impl Peers {
             queue: RefCell::new(None),
             readdressed: Notify::new(),
         });
-        self.peers.borrow_mut().insert(node, peer.clone());
+        self.met.borrow_mut().insert(node, peer.clone());
         self.unconnected.borrow_mut().push(peer.clone());
-        self.met.notify_one();
+        self.newly_met.notify_one();
         self.leases.lock().watch(node, clock::now());
         peer
     }
@@ -146,7 +146,7 @@ impl Peers {
             for peer in fresh {
                 tokio::task::spawn_local(keep_connected(worker.clone(), peer));
             }
-            worker.peers.met.notified().await;
+            worker.peers.newly_met.notified().await;
         }
     }
 }

@@ -42,7 +42,7 @@ impl Worker {
     }
 
     /// Called before the storage commits up to `up_to`: takes the digests wanted on the way.
-    pub(crate) fn start_digests(&self, h: &mut Hosted, up_to: Decree) {
+    pub(crate) fn start_digests(h: &mut Hosted, up_to: Decree) {
         if h.digests.is_empty() {
             return;
         }

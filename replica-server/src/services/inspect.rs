@@ -23,7 +23,7 @@ use types::{Decree, NodeId, PartitionId};
 /// How far ahead of the primary the decree of a digest is: members must have promised before they reach it.
 const AHEAD: [u64; 3] = [2, 200, 20_000];
 /// How long the members may take to get there and sum up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A question for the worker.
 pub(crate) enum Question {

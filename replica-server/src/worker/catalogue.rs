@@ -1,6 +1,7 @@
 //! Replicas come and go: recovered at the start, created when the meta leader asks, made by a learn, deleted.
 
 use crate::worker::Worker;
+use crate::worker::held::HeldQueue;
 use crate::worker::hosted::Hosted;
 use crate::worker::waiting::Waiting;
 use commit_log::Log;
@@ -151,7 +152,7 @@ impl Worker {
             log,
             role: RoleKind::Inactive,
             waiting: Waiting::default(),
-            held: Default::default(),
+            held: HeldQueue::default(),
             awaited: false,
             dirty: false,
             scheduled: None,
@@ -201,7 +202,7 @@ impl Worker {
                 place.and_then(|place| self.replicas.borrow_mut().by_place[place as usize].take());
             if let Some(hosted) = hosted {
                 let mut out = Vec::new();
-                self.abandon(&mut hosted.borrow_mut(), &mut out);
+                hosted.borrow_mut().abandon(&mut out);
                 self.dirty
                     .borrow_mut()
                     .retain(|dirty| !Rc::ptr_eq(dirty, &hosted));

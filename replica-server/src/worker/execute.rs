@@ -8,7 +8,7 @@ use crate::worker::reply::{Command, Delivery, Outcome, Refused, ReplyTo};
 use crate::worker::waiting::Waiter;
 use bytes::Bytes;
 use commands::{CommandSpec, Interrupt, Reply};
-use replication::{Event, Refusal, RoleKind};
+use replication::{Refusal, RoleKind};
 use std::cell::RefCell;
 use std::rc::Rc;
 use types::{Decree, Instant};
@@ -137,7 +137,7 @@ impl Worker {
             // The open mutation has no room for it: it waits for the next one, which a commit opens.
             Err(Interrupt::Full) => Tried::Hold,
             Err(Interrupt::Cold) => Self::fetch(h),
-            Err(Interrupt::Failed(reason)) => self.failed(h, reason),
+            Err(Interrupt::Failed(reason)) => Self::failed(h, reason),
         }
     }
 
@@ -161,7 +161,7 @@ impl Worker {
             Ok(read) => self.answer_read(h, read.reply),
             Err(Interrupt::Cold) => Self::fetch(h),
             Err(Interrupt::Full) => Tried::Answer(Outcome::Reply(Reply::too_large())),
-            Err(Interrupt::Failed(reason)) => self.failed(h, reason),
+            Err(Interrupt::Failed(reason)) => Self::failed(h, reason),
         }
     }
 
@@ -222,29 +222,16 @@ impl Worker {
         Tried::Hold
     }
 
-    fn failed(&self, h: &mut Hosted, reason: String) -> Tried {
-        self.storage_failed(h, reason);
+    fn failed(h: &mut Hosted, reason: String) -> Tried {
+        h.storage_failed(reason);
         Tried::Answer(Outcome::Refused(h.refusal()))
     }
 
     /// Closes the open mutation and hands it to the protocol, if the window has room for it.
     pub(crate) fn seal(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
-        if let Some(event) = self.closed_mutation(h) {
+        if let Some(event) = h.closed_mutation() {
             self.drive(h, event, out);
         }
-    }
-
-    /// The open mutation, closed; nothing if there is none, or no room for it yet.
-    pub(crate) fn closed_mutation(&self, h: &mut Hosted) -> Option<Event> {
-        if !h.awaited || h.core.accepts_write().is_err() {
-            return None;
-        }
-        h.awaited = false;
-        let sealed = h.storage.seal()?;
-        Some(Event::Submit {
-            timestamp: sealed.timestamp,
-            effects: sealed.effects,
-        })
     }
 
     /// Everything up to `committed` is committed: what waited for it is answered.
@@ -299,26 +286,6 @@ impl Worker {
                     h.waiting.push(decree, Waiter { to, reply, read });
                 }
                 Tried::Hold => out.extend(self.hold(h, Held { command, to, since })),
-            }
-        }
-    }
-
-    /// This replica serves no more: what waits is told so.
-    pub(crate) fn abandon(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
-        let refusal = h.refusal();
-        // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
-        let sent = h.storage.last();
-        h.awaited = false;
-        for (decree, waiter) in h.waiting.take() {
-            let unsent = decree > sent;
-            out.push((
-                waiter.to,
-                Hosted::lost(waiter.read.is_some() || unsent, &refusal),
-            ));
-        }
-        if h.role != RoleKind::Reconciling {
-            for held in h.held.take() {
-                out.push((held.to, Outcome::Refused(refusal.clone())));
             }
         }
     }

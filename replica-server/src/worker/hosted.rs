@@ -1,11 +1,11 @@
 //! One replica on this node: the protocol's core, its storage, its log, and the commands under way.
 
 use crate::worker::held::HeldQueue;
-use crate::worker::reply::{Outcome, Refused};
+use crate::worker::reply::{Delivery, Outcome, Refused};
 use crate::worker::waiting::Waiting;
 use commit_log::{Log, Pin};
 use engine::{Partition, Ticket};
-use replication::{Action, Replica, RoleKind};
+use replication::{Action, Event, Replica, RoleKind};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::sync::oneshot;
@@ -85,11 +85,52 @@ impl Hosted {
     }
 
     /// The reply of a write whose fate this node will not learn.
-    pub(crate) fn lost(read: bool, refusal: &Refused) -> Outcome {
+    fn lost(read: bool, refusal: &Refused) -> Outcome {
         Outcome::Refused(if read {
             refusal.clone()
         } else {
             Refused::Unknown
         })
+    }
+
+    /// The open mutation, closed; nothing if there is none, or no room for it yet.
+    pub(crate) fn closed_mutation(&mut self) -> Option<Event> {
+        if !self.awaited || self.core.accepts_write().is_err() {
+            return None;
+        }
+        self.awaited = false;
+        let sealed = self.storage.seal()?;
+        Some(Event::Submit {
+            timestamp: sealed.timestamp,
+            effects: sealed.effects,
+        })
+    }
+
+    /// This replica serves no more: what waits is told so.
+    pub(crate) fn abandon(&mut self, out: &mut Vec<Delivery>) {
+        let refusal = self.refusal();
+        // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
+        let sent = self.storage.last();
+        self.awaited = false;
+        for (decree, waiter) in self.waiting.take() {
+            let unsent = decree > sent;
+            out.push((
+                waiter.to,
+                Self::lost(waiter.read.is_some() || unsent, &refusal),
+            ));
+        }
+        if self.role != RoleKind::Reconciling {
+            for held in self.held.take() {
+                out.push((held.to, Outcome::Refused(refusal.clone())));
+            }
+        }
+    }
+
+    /// The partition's storage is broken: this copy serves nothing more, the others go on.
+    pub(crate) fn storage_failed(&mut self, reason: String) {
+        if self.broken.is_none() {
+            tracing::error!(partition = %self.id, %reason, "the replica's storage failed");
+            self.broken = Some(reason);
+        }
     }
 }

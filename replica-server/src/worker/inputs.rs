@@ -159,7 +159,7 @@ impl Worker {
                 });
             }
             EngineEvent::Relieve { partition } => {
-                self.with(partition, |_, h, _| h.storage.relieve())
+                self.with(partition, |_, h, _| h.storage.relieve());
             }
             EngineEvent::Digested {
                 partition,
@@ -215,9 +215,9 @@ impl Worker {
             }
             EngineEvent::Compacted { .. } => {}
             EngineEvent::Failed { partition, reason } => {
-                self.with(partition, |worker, h, out| {
-                    worker.storage_failed(h, reason);
-                    worker.abandon(h, out);
+                self.with(partition, |_, h, out| {
+                    h.storage_failed(reason);
+                    h.abandon(out);
                 });
             }
         }
@@ -256,7 +256,7 @@ impl Worker {
                             );
                         }
                         Err(error) => {
-                            tracing::warn!(%partition, %error, "the meta server sent no configuration")
+                            tracing::warn!(%partition, %error, "the meta server sent no configuration");
                         }
                     }
                 }
@@ -266,7 +266,7 @@ impl Worker {
                 match self.find_or_make(partition) {
                     Some(hosted) => self.tell(&hosted, Event::Create),
                     None => {
-                        tracing::warn!(%partition, "asked to open a replica of a table that is not known")
+                        tracing::warn!(%partition, "asked to open a replica of a table that is not known");
                     }
                 }
             }
@@ -312,7 +312,7 @@ impl Worker {
         match deletion {
             Some(deletion) => self.tell(&hosted, Event::Delete(deletion)),
             None => {
-                tracing::debug!(%partition, "deletion refused: the configuration that excludes this node is not known yet")
+                tracing::debug!(%partition, "deletion refused: the configuration that excludes this node is not known yet");
             }
         }
     }

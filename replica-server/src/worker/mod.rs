@@ -267,14 +267,6 @@ impl Worker {
         self.schedule(h);
     }
 
-    /// The partition's storage is broken: this copy serves nothing more, the others go on.
-    fn storage_failed(&self, h: &mut Hosted, reason: String) {
-        if h.broken.is_none() {
-            tracing::error!(partition = %h.id, %reason, "the replica's storage failed");
-            h.broken = Some(reason);
-        }
-    }
-
     /// The node cannot go on: it stops, and says why.
     pub(crate) fn fail(&self, reason: &str) {
         let mut failure = self.failure.borrow_mut();

@@ -41,7 +41,7 @@ impl Worker {
             next = if echoes.is_empty() {
                 // A commit made room in the window for what gathered meanwhile.
                 (h.core.committed() > committed)
-                    .then(|| self.closed_mutation(h))
+                    .then(|| h.closed_mutation())
                     .flatten()
             } else {
                 Some(echoes.remove(0))
@@ -70,7 +70,7 @@ impl Worker {
                 Action::Send { to, message } => self.peers.send(to, h.id, message),
                 Action::Stage(mutation) => {
                     if let Err(error) = h.storage.stage(&mutation) {
-                        self.storage_failed(h, error.to_string());
+                        h.storage_failed(error.to_string());
                     }
                 }
                 Action::Unstage { above } => h.storage.truncate(above),
@@ -144,7 +144,7 @@ impl Worker {
     }
 
     fn commit(&self, h: &mut Hosted, up_to: Decree, out: &mut Vec<Delivery>) {
-        self.start_digests(h, up_to);
+        Self::start_digests(h, up_to);
         h.storage.commit(up_to);
         self.release(h, out);
         self.retry_held(h, out);
@@ -163,7 +163,7 @@ impl Worker {
             | RoleKind::Learner
             | RoleKind::Secondary
             | RoleKind::Reconciling => {
-                self.abandon(h, out);
+                h.abandon(out);
                 h.storage.demote();
             }
         }

@@ -1,11 +1,10 @@
-//! Reads that go on from a position: SCAN, HSCAN and the SDK's ordered scan. Cursors are the gateway's; here a position comes in as an
-//! argument and the next one goes out in the reply. All other reads are the engine's.
+//! Reads that go on from a position: the SDK's ordered scan, and what the gateway's `pages` answer (SCAN and its like, with a position in
+//! the cursor's place). All other reads are the engine's.
 
-use bytes::Bytes;
 use commands::hash::range::{Range, range};
-use commands::scan::{Page, ScanRequest, scan_fields, scan_keys};
 use commands::{CommandSpec, Direction, Interrupt, Moment, Reply, View};
 use engine::{Partition, Read};
+use resp_gateway::pages;
 use std::ops::Bound;
 use types::Timestamp;
 
@@ -19,65 +18,22 @@ pub(crate) fn read(
     args: &[&[u8]],
     now: Timestamp,
 ) -> Result<Read, Interrupt> {
-    type Evaluate = fn(&[&[u8]], &mut dyn View, &Moment) -> Result<(Reply, bool), Interrupt>;
-    let evaluate: Evaluate = match spec.name {
-        "scan" => keys,
-        "hscan" => fields,
-        "hrange" => ordered,
-        _ => return storage.read(spec, args, now, rand::random()),
+    let random = rand::random();
+    let ((reply, depends_on_expiry), seen) = if spec.name == "hrange" {
+        storage.view(now, random, |view, moment| ordered(args, view, moment))?
+    } else if pages::concerns(spec) {
+        storage.view(now, random, |view, moment| {
+            let answered = pages::answer(spec, args, view, moment)?;
+            Ok((answered.reply, answered.depends_on_expiry))
+        })?
+    } else {
+        return storage.read(spec, args, now, random);
     };
-    let ((reply, depends_on_expiry), seen) =
-        storage.view(now, rand::random(), |view, moment| {
-            evaluate(args, view, moment)
-        })?;
     Ok(Read {
         reply,
         seen,
         depends_on_expiry,
     })
-}
-
-/// SCAN position [MATCH ...]...
-fn keys(args: &[&[u8]], view: &mut dyn View, moment: &Moment) -> Result<(Reply, bool), Interrupt> {
-    let position = args[1];
-    let mut args = args.to_vec();
-    args[1] = b"0";
-    let request = match ScanRequest::keys(&args) {
-        Ok(request) => request,
-        Err(refusal) => return Ok((refusal, false)),
-    };
-    let from = (!position.is_empty()).then_some(position);
-    let page = scan_keys(from, &request, view, moment)?;
-    Ok((reply(page), false))
-}
-
-/// HSCAN key position [MATCH ...]...
-fn fields(
-    args: &[&[u8]],
-    view: &mut dyn View,
-    moment: &Moment,
-) -> Result<(Reply, bool), Interrupt> {
-    let position = args[2];
-    let mut args = args.to_vec();
-    args[2] = b"0";
-    let request = match ScanRequest::fields(&args) {
-        Ok(request) => request,
-        Err(refusal) => return Ok((refusal, false)),
-    };
-    let from = (!position.is_empty()).then_some(position);
-    match scan_fields(args[1], from, &request, view, moment)? {
-        Ok(page) => {
-            let depends = page.depends_on_expiry;
-            Ok((reply(page), depends))
-        }
-        Err(refusal) => Ok((refusal, false)),
-    }
-}
-
-/// `[next position (empty at the end), items]`
-fn reply(page: Page) -> Reply {
-    let next = Reply::Bulk(page.next.unwrap_or_else(Bytes::new));
-    Reply::Array(vec![next, Reply::Array(page.items)])
 }
 
 /// HRANGE key from to has-to reverse limit: `[more, field, value ...]`
