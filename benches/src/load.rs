@@ -25,6 +25,14 @@ const ANSWER_PATIENCE: Duration = Duration::from_mins(1);
 /// A run that is slower than this hangs.
 const SLOWEST_PER_SECOND: u64 = 1_000;
 
+/// Whether a run waits for what the run before it put off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settling {
+    Awaited,
+    /// Saves most of the time of runs that measure nothing anyway.
+    Ignored,
+}
+
 /// How much load each run is, and how many runs there are.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
@@ -32,6 +40,7 @@ pub(crate) struct Load {
     pub(crate) operations_at_one: u64,
     pub(crate) operations_at_sixteen: u64,
     pub(crate) pairs: usize,
+    pub(crate) settling: Settling,
 }
 
 impl Load {

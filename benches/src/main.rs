@@ -19,6 +19,7 @@ mod report;
 use anyhow::Context;
 use clap::Parser;
 use options::Options;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -35,9 +36,11 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let rows = options.rows()?;
     if options.list {
-        for row in &rows {
-            println!("{:30} {row}", row.name());
-        }
+        let names: String = rows
+            .iter()
+            .map(|row| format!("{:30} {row}\n", row.name()))
+            .collect();
+        print(&names)?;
         return Ok(ExitCode::SUCCESS);
     }
     let tulpar = options.tulpar()?;
@@ -47,12 +50,20 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
     eprint!("{machine}");
 
     let results = measure::all(&rows, &load, &tulpar, directory.path())?;
-    println!("{}", report::Report::new(&machine, &load, &results));
+    print(&report::Report::new(&machine, &load, &results).to_string())?;
     Ok(if results.iter().all(|result| result.outcome.is_ok()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// A reader who has seen enough and closes the pipe is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("cannot write to stdout"),
+    }
 }
 
 fn directory_under(parent: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {

@@ -3,10 +3,10 @@
 //! Peers alternate, also in who goes first, so that what drifts on the machine hits both. Only one works at a time: a run begins when the
 //! peer before it has done what it put off.
 
-use crate::load::{self, Load};
+use crate::load::{self, Load, Settling};
 use crate::onebox::{Onebox, Standing};
 use crate::plan::{Depth, Operation, Row, Subject};
-use crate::processor;
+use crate::processor::{self, Process};
 use crate::redis_server::{Persistence, RedisServer};
 use anyhow::Context;
 use std::fs;
@@ -56,11 +56,11 @@ impl Side {
         let Standing { address, processes } = standing;
         if plan.fresh || plan.operation != Operation::Get {
             load::prepare(*address, plan.operation)?;
-            processor::wait_until_quiet(processes);
+            plan.settle(processes);
         }
         let before = processor::used(processes);
         let per_second = load::run(*address, plan.operation, plan.depth, plan.operations)?;
-        processor::wait_until_quiet(processes);
+        plan.settle(processes);
         self.add_processor(&before, &processor::used(processes));
         load::check_written(*address, plan.operation, plan.operations)?;
         self.per_second.push(per_second);
@@ -93,6 +93,16 @@ struct Run {
     operations: u64,
     /// The first of its cell; later reads find their keys in place.
     fresh: bool,
+    settling: Settling,
+}
+
+impl Run {
+    fn settle(&self, processes: &[Process]) {
+        match self.settling {
+            Settling::Awaited => processor::wait_until_quiet(processes),
+            Settling::Ignored => (),
+        }
+    }
 }
 
 /// Whoever is compared with Redis.
@@ -179,6 +189,7 @@ fn cell(
             depth,
             operations: load.operations(depth),
             fresh: pair == 0,
+            settling: load.settling,
         };
         let standing = peer.standing()?;
         measured.primary_moved |= standing.address != first.address;

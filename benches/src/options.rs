@@ -1,6 +1,6 @@
 //! The command line: which rows, how much load, with which program.
 
-use crate::load::Load;
+use crate::load::{Load, Settling};
 use crate::plan::{self, Depth, Row};
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -36,12 +36,16 @@ pub(crate) struct Options {
     full: bool,
 
     /// Few operations and one pair: shows that everything works, its figures mean nothing
-    #[arg(long, conflicts_with_all = ["operations", "pairs"])]
+    #[arg(long, conflicts_with_all = ["operations", "single_operations", "pairs"])]
     quick: bool,
 
-    /// Operations of a run at -P 16; a run at -P 1 has a sixteenth of them [default: 5000000]
+    /// Operations of a run at -P 16 [default: 5000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(PIPELINE_GAIN..))]
     operations: Option<u64>,
+
+    /// Operations of a run at -P 1 [default: a sixteenth of those at -P 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    single_operations: Option<u64>,
 
     /// How many pairs of runs the median is taken of [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -94,12 +98,17 @@ impl Options {
         };
         Load {
             depths,
-            operations_at_one: operations / PIPELINE_GAIN,
+            operations_at_one: self.single_operations.unwrap_or(operations / PIPELINE_GAIN),
             operations_at_sixteen: operations,
             pairs: if self.quick {
                 1
             } else {
                 self.pairs.map_or(PAIRS, usize::from)
+            },
+            settling: if self.quick {
+                Settling::Ignored
+            } else {
+                Settling::Awaited
             },
         }
     }

@@ -116,6 +116,16 @@ pub(crate) struct Setting {
     pub(crate) durability: Durability,
 }
 
+impl Setting {
+    fn at_primary(copies: Copies, durability: Durability) -> Self {
+        Setting {
+            door: Door::Primary,
+            copies,
+            durability,
+        }
+    }
+}
+
 /// One row of the table: a command and whom it is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -206,42 +216,28 @@ fn at(depth: Depth, one: f64, sixteen: f64) -> f64 {
 
 /// The rows that have a figure to reach, and Redis' own append-only file beside them.
 pub(crate) fn the_table() -> Vec<Row> {
-    const SETTINGS: [Setting; 3] = [
-        Setting {
-            door: Door::Primary,
-            copies: Copies::One,
-            durability: Durability::Buffered,
-        },
-        Setting {
-            door: Door::Primary,
-            copies: Copies::Three,
-            durability: Durability::Buffered,
-        },
-        Setting {
-            door: Door::Primary,
-            copies: Copies::Three,
-            durability: Durability::Sync,
-        },
+    let settings = [
+        Setting::at_primary(Copies::One, Durability::Buffered),
+        Setting::at_primary(Copies::Three, Durability::Buffered),
+        Setting::at_primary(Copies::Three, Durability::Sync),
     ];
-    let three_copies = Subject::Tulpar(SETTINGS[1]);
+    let three_copies = settings[1];
     let gateway = Subject::Tulpar(Setting {
         door: Door::Gateway,
-        ..SETTINGS[1]
+        ..three_copies
     });
 
-    let mut rows = Vec::new();
-    for setting in SETTINGS {
+    // A read with three copies needs the leases of two others, so that is the read that counts.
+    let mut rows = vec![Row {
+        subject: Subject::Tulpar(three_copies),
+        operation: Operation::Get,
+    }];
+    for setting in settings {
         let subject = Subject::Tulpar(setting);
-        // A read with three copies needs the leases of two others, so that is the read that counts.
-        if subject == three_copies {
-            rows.push(Row {
-                subject,
-                operation: Operation::Get,
-            });
-        }
-        for operation in [Operation::Set, Operation::Incr, Operation::Hset] {
-            rows.push(Row { subject, operation });
-        }
+        rows.extend(
+            [Operation::Set, Operation::Incr, Operation::Hset]
+                .map(|operation| Row { subject, operation }),
+        );
     }
     rows.push(Row {
         subject: gateway,
