@@ -36,11 +36,11 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let rows = options.rows()?;
     if options.list {
-        let names: String = rows
+        let names: Vec<String> = rows
             .iter()
             .map(|row| format!("{:30} {row}\n", row.name()))
             .collect();
-        print(&names)?;
+        print(&names.concat())?;
         return Ok(ExitCode::SUCCESS);
     }
     let tulpar = options.tulpar()?;
