@@ -101,16 +101,6 @@ impl Onebox {
             .unwrap()
     }
 
-    /// Asks until it is so.
-    pub(crate) fn wait_for(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        let started = Instant::now();
-        while !is_so() {
-            assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
-            // Only so that asking leaves the servers some of the machine.
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
-    }
-
     /// As Ctrl-C does.
     pub(crate) fn stop(mut self) {
         send(self.process.id(), Signal::INT);
@@ -130,6 +120,16 @@ impl Drop for Onebox {
         // Has ended already if the test went well.
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Asks until it is so.
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
+        // Only so that asking leaves the servers some of the machine.
+        std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 

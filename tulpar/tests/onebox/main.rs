@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Client, Onebox, Scratch, refused};
+use harness::{Client, Onebox, Scratch, refused, wait_for};
 use rustix::process::Signal;
 use std::net::TcpListener;
 
@@ -86,11 +86,11 @@ fn writes_go_on_when_a_replica_server_is_killed_and_in_the_end_all_copies_are_eq
     write(150, &mut acknowledged);
 
     // It is started again, on its old ports, and catches up.
-    onebox.wait_for("replica-2 to run again", || {
+    wait_for("replica-2 to run again", || {
         let now = onebox.server("replica-2");
         now["pid"].is_u64() && now["pid"] != killed["pid"] && now["redis"] == killed["redis"]
     });
-    onebox.wait_for("three equal copies of everything", || {
+    wait_for("three equal copies of everything", || {
         let answer = onebox.shell(&["partitions", "default", "--digest"]);
         let partitions = answer["partitions"].as_array().unwrap();
         let whole = |partition: &serde_json::Value| {
