@@ -158,3 +158,73 @@ impl<B: Batch> Drop for Messages<B> {
         self.0.writer.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{FutureExt, StreamExt};
+
+    struct Numbers(Vec<usize>);
+
+    impl Batch for Numbers {
+        type Item = usize;
+
+        fn size(item: &usize) -> usize {
+            *item
+        }
+
+        fn of(items: Vec<usize>) -> Self {
+            Self(items)
+        }
+    }
+
+    fn next(messages: &mut Messages<Numbers>) -> Option<Option<Vec<usize>>> {
+        messages
+            .next()
+            .now_or_never()
+            .map(|next| next.map(|numbers| numbers.0))
+    }
+
+    #[test]
+    fn what_waits_goes_out_as_one_message_in_order_until_the_queue_is_closed() {
+        let (queue, mut messages) = Queue::<Numbers>::new();
+        assert_eq!(next(&mut messages), None);
+        for number in [1, 2, 3] {
+            queue.push(number);
+        }
+        assert_eq!(queue.backlog(), 6);
+        assert_eq!(next(&mut messages), Some(Some(vec![1, 2, 3])));
+        assert_eq!(queue.backlog(), 0);
+        queue.push(4);
+        queue.close();
+        queue.push(5);
+        assert_eq!(
+            next(&mut messages),
+            Some(Some(vec![4])),
+            "what was there before the end is sent"
+        );
+        assert_eq!(next(&mut messages), Some(None));
+    }
+
+    #[test]
+    fn a_message_ends_behind_the_item_that_fills_it() {
+        let (queue, mut messages) = Queue::<Numbers>::new();
+        for number in [MESSAGE_BYTES - 1, 1, 7, 8] {
+            queue.push(number);
+        }
+        assert_eq!(next(&mut messages), Some(Some(vec![MESSAGE_BYTES - 1, 1])));
+        assert_eq!(next(&mut messages), Some(Some(vec![7, 8])));
+    }
+
+    #[test]
+    fn who_waits_for_room_goes_on_when_messages_are_taken_or_nobody_takes_them_any_more() {
+        let (queue, mut messages) = Queue::<Numbers>::new();
+        queue.push(10);
+        assert_eq!(queue.below(10).now_or_never(), None);
+        assert!(next(&mut messages).is_some());
+        assert_eq!(queue.below(10).now_or_never(), Some(()));
+        queue.push(10);
+        drop(messages);
+        assert_eq!(queue.below(10).now_or_never(), Some(()));
+    }
+}

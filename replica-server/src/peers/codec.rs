@@ -213,3 +213,141 @@ pub(crate) fn decode_exceptions(wire: &[peer::Exception]) -> Vec<Exception> {
     };
     wire.iter().map(decode).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+    use types::{Configuration, Member, NodeId};
+
+    fn one_of_each() -> Vec<Message> {
+        let ballot = Ballot(7);
+        let incarnation = Incarnation(3);
+        let signature = LearnSignature {
+            ballot: Ballot(5),
+            incarnation,
+            counter: 9,
+        };
+        let configuration = Configuration {
+            ballot,
+            epoch: 2,
+            primary: Member::original(NodeId(u64::MAX)),
+            secondaries: vec![Member {
+                node: NodeId(4),
+                signature,
+            }],
+        };
+        let mutation = Mutation {
+            ballot,
+            decree: Decree(11),
+            timestamp: Timestamp(13),
+            effects: vec![0, 1, 255].into(),
+        };
+        let committed = Decree(10);
+        vec![
+            Message::Truncate {
+                configuration: configuration.clone(),
+                first: Decree(1),
+                last: Decree(2),
+            },
+            Message::TruncateAck {
+                ballot,
+                signature,
+                incarnation,
+            },
+            Message::Prepare {
+                mutation: mutation.clone(),
+                committed,
+            },
+            Message::Committed { ballot, committed },
+            Message::PrepareAck {
+                ballot,
+                prepared: Decree(11),
+                committed,
+                signature,
+            },
+            Message::Stale {
+                configuration: configuration.clone(),
+            },
+            Message::Join { ballot },
+            Message::NotMember { ballot },
+            Message::Resign { ballot },
+            Message::TakeOver {
+                ballot,
+                then: Afterwards::Stay,
+            },
+            Message::TakeOver {
+                ballot,
+                then: Afterwards::Leave,
+            },
+            Message::LearnOffer {
+                configuration,
+                attempt: 6,
+            },
+            Message::LearnRequest {
+                signature,
+                base: None,
+            },
+            Message::LearnRequest {
+                signature,
+                base: Some(Decree::ZERO),
+            },
+            Message::LearnLog {
+                ballot,
+                signature,
+                mutations: vec![mutation.clone(), mutation],
+                committed,
+            },
+            Message::LearnComplete { ballot, signature },
+            Message::LearnReady {
+                ballot,
+                signature,
+                incarnation,
+            },
+        ]
+    }
+
+    #[test]
+    fn every_message_comes_out_of_its_bytes_as_it_went_in() {
+        let partition = PartitionId::new(3, 16383);
+        for message in one_of_each() {
+            let bytes = encode(partition, message.clone()).encode_to_vec();
+            let wire = peer::PeerMessage::decode(&bytes[..]).unwrap();
+            assert_eq!(decode(wire), Ok((partition, message)));
+        }
+    }
+
+    #[test]
+    fn a_message_that_lacks_a_part_is_refused_and_never_guessed() {
+        let lacking = |message| {
+            decode(peer::PeerMessage {
+                table: 1,
+                partition: 0,
+                message,
+            })
+        };
+        assert_eq!(lacking(None), Err(BadMessage("kind")));
+        let prepare = peer::Prepare {
+            mutation: None,
+            committed: 1,
+        };
+        assert_eq!(
+            lacking(Some(Wire::Prepare(prepare))),
+            Err(BadMessage("mutation"))
+        );
+        let truncate = peer::Truncate {
+            configuration: None,
+            first: 1,
+            last: 1,
+        };
+        assert_eq!(
+            lacking(Some(Wire::Truncate(truncate))),
+            Err(BadMessage("configuration"))
+        );
+        let ack = peer::PrepareAck::default();
+        assert_eq!(
+            lacking(Some(Wire::PrepareAck(ack))),
+            Err(BadMessage("learn signature"))
+        );
+    }
+}

@@ -86,3 +86,57 @@ impl HeldQueue {
         std::mem::take(&mut self.commands)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resp_gateway::Sink;
+
+    fn held(args: &[&[u8]]) -> Held {
+        Held {
+            command: Command::of(commands::resolve(args).unwrap(), args),
+            to: ReplyTo::Resp(Sink::new(|_| {})),
+            since: Instant::default(),
+        }
+    }
+
+    fn blocks(queue: &HeldQueue, args: &[&[u8]]) -> bool {
+        queue.blocks(commands::resolve(args).unwrap(), args)
+    }
+
+    #[test]
+    fn a_command_waits_behind_one_that_shares_a_key_and_passes_all_others() {
+        let mut queue = HeldQueue::default();
+        assert!(!blocks(&queue, &[b"GET", b"a"]));
+        assert!(queue.push(held(&[b"MSET", b"a", b"1", b"b", b"2"])).is_ok());
+        assert!(blocks(&queue, &[b"GET", b"b"]));
+        assert!(blocks(&queue, &[b"DEL", b"x", b"a"]));
+        assert!(!blocks(&queue, &[b"SET", b"c", b"a"]), "a value is no key");
+        assert!(
+            blocks(&queue, &[b"DBSIZE"]),
+            "a command without keys sees them all"
+        );
+    }
+
+    #[test]
+    fn everything_waits_behind_a_command_on_the_whole_partition() {
+        let mut queue = HeldQueue::default();
+        assert!(queue.push(held(&[b"FLUSHDB"])).is_ok());
+        assert!(blocks(&queue, &[b"GET", b"a"]));
+        assert_eq!(queue.take().len(), 1);
+        assert!(
+            !blocks(&queue, &[b"GET", b"a"]),
+            "what was taken out blocks nothing"
+        );
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_says_that_it_is_busy() {
+        let mut queue = HeldQueue::default();
+        let large = vec![0; MOST_BYTES];
+        assert!(queue.push(held(&[b"SET", b"a", b"1"])).is_ok());
+        let refused = queue.push(held(&[b"SET", b"b", &large]));
+        assert!(matches!(refused, Err((_, Refused::Busy(_)))));
+        assert!(!blocks(&queue, &[b"GET", b"b"]));
+    }
+}

@@ -71,3 +71,63 @@ impl Waiting {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resp_gateway::Sink;
+
+    fn waiter(number: i64) -> Waiter {
+        Waiter {
+            to: ReplyTo::Resp(Sink::new(|_| {})),
+            reply: Reply::Integer(number),
+            read: None,
+        }
+    }
+
+    fn pop(waiting: &mut Waiting, committed: u64) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        while let Some(bucket) = waiting.pop(Decree(committed)) {
+            replies.extend(bucket.into_iter().map(|waiter| waiter.reply));
+        }
+        replies
+    }
+
+    #[test]
+    fn replies_leave_when_their_decree_is_committed_and_not_before() {
+        let mut waiting = Waiting::default();
+        for (decree, number) in [(5, 1), (5, 2), (7, 3), (6, 4), (4, 5)] {
+            waiting.push(Decree(decree), waiter(number));
+        }
+        assert_eq!(pop(&mut waiting, 3), []);
+        assert_eq!(
+            pop(&mut waiting, 5),
+            [Reply::Integer(5), Reply::Integer(1), Reply::Integer(2)]
+        );
+        assert_eq!(pop(&mut waiting, 6), [Reply::Integer(4)]);
+        assert_eq!(pop(&mut waiting, 9), [Reply::Integer(3)]);
+        waiting.push(Decree(12), waiter(6));
+        assert_eq!(pop(&mut waiting, 11), []);
+        assert_eq!(pop(&mut waiting, 12), [Reply::Integer(6)]);
+    }
+
+    #[test]
+    fn what_is_taken_carries_the_decree_it_waited_for() {
+        let mut waiting = Waiting::default();
+        waiting.push(Decree(8), waiter(1));
+        waiting.push(Decree(10), waiter(2));
+        let taken: Vec<_> = waiting
+            .take()
+            .into_iter()
+            .map(|(decree, waiter)| (decree, waiter.reply))
+            .collect();
+        assert_eq!(
+            taken,
+            [
+                (Decree(8), Reply::Integer(1)),
+                (Decree(10), Reply::Integer(2))
+            ]
+        );
+        assert_eq!(pop(&mut waiting, 99), []);
+    }
+}
