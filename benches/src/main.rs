@@ -18,6 +18,7 @@ mod report;
 
 use anyhow::Context;
 use clap::Parser;
+use measure::Data;
 use options::Options;
 use std::io::{self, Write};
 use std::path::Path;
@@ -44,14 +45,26 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let tulpar = options.tulpar()?;
-    let directory = directory_under(options.directory.as_deref())?;
+    let mut directory = directory_under(options.directory.as_deref())?;
+    let data = if options.keep {
+        Data::Kept
+    } else {
+        Data::Removed
+    };
+    directory.disable_cleanup(options.keep);
     let machine = report::Machine::look(&tulpar, directory.path())?;
     let load = options.load();
     eprint!("{machine}");
 
-    let results = measure::all(&rows, &load, &tulpar, directory.path())?;
+    let results = measure::all(&rows, &load, &tulpar, directory.path(), data)?;
+    if data == Data::Kept {
+        eprintln!(
+            "the servers' data and logs are in {}",
+            directory.path().display()
+        );
+    }
     print(&report::Report::new(&machine, &load, &results).to_string())?;
-    Ok(if results.iter().all(|result| result.outcome.is_ok()) {
+    Ok(if results.iter().all(measure::Cell::is_flawless) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

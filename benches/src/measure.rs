@@ -13,6 +13,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+/// How many pairs of a cell may fail before it is given up. Each is told in the report, and the program's exit code tells of them too.
+const REPEATS: usize = 2;
+
 /// One cell of the table.
 #[derive(Debug)]
 pub(crate) struct Cell {
@@ -20,6 +23,15 @@ pub(crate) struct Cell {
     pub(crate) depth: Depth,
     /// What was measured, or why it was not.
     pub(crate) outcome: anyhow::Result<Measured>,
+}
+
+impl Cell {
+    /// Every run of it ended well.
+    pub(crate) fn is_flawless(&self) -> bool {
+        self.outcome
+            .as_ref()
+            .is_ok_and(|measured| measured.failures.is_empty())
+    }
 }
 
 /// The pairs of one cell.
@@ -31,6 +43,8 @@ pub(crate) struct Measured {
     pub(crate) ratios: Vec<f64>,
     /// Another replica server took over in between, so the load crossed one hop more.
     pub(crate) primary_moved: bool,
+    /// Pairs that were made again because one of their runs failed.
+    pub(crate) failures: Vec<String>,
 }
 
 impl Measured {
@@ -52,19 +66,9 @@ impl Side {
         median(&self.per_second)
     }
 
-    fn run(&mut self, standing: &Standing, plan: &Run) -> anyhow::Result<()> {
-        let Standing { address, processes } = standing;
-        if plan.fresh || plan.operation != Operation::Get {
-            load::prepare(*address, plan.operation)?;
-            plan.settle(processes);
-        }
-        let before = processor::used(processes);
-        let per_second = load::run(*address, plan.operation, plan.depth, plan.operations)?;
-        plan.settle(processes);
-        self.add_processor(&before, &processor::used(processes));
-        load::check_written(*address, plan.operation, plan.operations)?;
-        self.per_second.push(per_second);
-        Ok(())
+    fn add(&mut self, done: &Done) {
+        self.per_second.push(done.per_second);
+        self.add_processor(&done.before, &done.after);
     }
 
     fn add_processor(
@@ -96,7 +100,32 @@ struct Run {
     settling: Settling,
 }
 
+/// What a run showed.
+struct Done {
+    per_second: f64,
+    before: Vec<(&'static str, Duration)>,
+    after: Vec<(&'static str, Duration)>,
+}
+
 impl Run {
+    fn on(&self, standing: &Standing) -> anyhow::Result<Done> {
+        let Standing { address, processes } = standing;
+        if self.fresh || self.operation != Operation::Get {
+            load::prepare(*address, self.operation)?;
+            self.settle(processes);
+        }
+        let before = processor::used(processes);
+        let per_second = load::run(*address, self.operation, self.depth, self.operations)?;
+        self.settle(processes);
+        let after = processor::used(processes);
+        load::check_written(*address, self.operation, self.operations)?;
+        Ok(Done {
+            per_second,
+            before,
+            after,
+        })
+    }
+
     fn settle(&self, processes: &[Process]) {
         match self.settling {
             Settling::Awaited => processor::wait_until_quiet(processes),
@@ -138,20 +167,30 @@ fn standing_of(server: &RedisServer) -> Standing {
     }
 }
 
+/// What becomes of the servers' data and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Data {
+    Removed,
+    Kept,
+}
+
 /// Measures every row at every depth. A cell that fails says so in its place; what cannot even be compared with is an error.
 pub(crate) fn all(
     rows: &[Row],
     load: &Load,
     tulpar: &Path,
     directory: &Path,
+    data: Data,
 ) -> anyhow::Result<Vec<Cell>> {
     let redis_directory = directory.join("redis");
     fs::create_dir(&redis_directory).context("cannot make a directory for Redis")?;
     let redis = RedisServer::start(&redis_directory, Persistence::Nothing)?;
 
     let mut cells = Vec::new();
-    for of_one_subject in rows.chunk_by(|one, next| one.subject == next.subject) {
-        let peer_directory = directory.join("peer");
+    for (number, of_one_subject) in
+        (1..).zip(rows.chunk_by(|one, next| one.subject == next.subject))
+    {
+        let peer_directory = directory.join(format!("peer-{number}"));
         let peer = Peer::start(of_one_subject[0].subject, tulpar, &peer_directory);
         for row in of_one_subject {
             for &depth in &load.depths {
@@ -169,7 +208,10 @@ pub(crate) fn all(
             }
         }
         drop(peer);
-        let _ = fs::remove_dir_all(&peer_directory);
+        if data == Data::Removed {
+            // What is left goes with the directory above it.
+            let _ = fs::remove_dir_all(&peer_directory);
+        }
     }
     Ok(cells)
 }
@@ -183,36 +225,37 @@ fn cell(
 ) -> anyhow::Result<Measured> {
     let mut measured = Measured::default();
     let first = peer.standing()?;
-    for pair in 0..load.pairs {
+    while measured.ratios.len() < load.pairs {
+        let pairs = measured.ratios.len();
         let run = Run {
             operation: row.operation,
             depth,
             operations: load.operations(depth),
-            fresh: pair == 0,
+            fresh: pairs == 0,
             settling: load.settling,
         };
-        let standing = peer.standing()?;
-        measured.primary_moved |= standing.address != first.address;
-        let of_redis = |measured: &mut Measured| {
-            measured
-                .redis
-                .run(&standing_of(redis), &run)
-                .context("Redis")
-        };
-        let of_subject =
-            |measured: &mut Measured| measured.subject.run(&standing, &run).context("the peer");
-        if pair % 2 == 0 {
-            of_redis(&mut measured)?;
-            of_subject(&mut measured)?;
+        let on_redis = || run.on(&standing_of(redis)).context("Redis");
+        let on_subject = || run.on(&peer.standing()?).context("the peer");
+        let pair = if pairs.is_multiple_of(2) {
+            on_redis().and_then(|of_redis| Ok((of_redis, on_subject()?)))
         } else {
-            of_subject(&mut measured)?;
-            of_redis(&mut measured)?;
+            on_subject().and_then(|of_subject| Ok((on_redis()?, of_subject)))
+        };
+        match pair {
+            Ok((of_redis, of_subject)) => {
+                measured
+                    .ratios
+                    .push(of_subject.per_second / of_redis.per_second);
+                measured.redis.add(&of_redis);
+                measured.subject.add(&of_subject);
+            }
+            Err(error) if measured.failures.len() < REPEATS => {
+                measured.failures.push(format!("{error:#}"));
+            }
+            Err(error) => return Err(error),
         }
-        measured
-            .ratios
-            .push(measured.subject.per_second[pair] / measured.redis.per_second[pair]);
     }
-    measured.primary_moved |= peer.standing()?.address != first.address;
+    measured.primary_moved = peer.standing()?.address != first.address;
     Ok(measured)
 }
 

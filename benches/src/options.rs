@@ -18,6 +18,10 @@ const PAIRS: usize = 3;
 /// Prints a table of ratios (higher is better, 1.00 is Redis' speed) beside what each is to reach.
 #[derive(Debug, Parser)]
 #[command(name = "benches", version)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub(crate) struct Options {
     /// The `tulpar` program to measure [default: the one beside this program]
     #[arg(long, value_name = "PATH")]
@@ -54,6 +58,10 @@ pub(crate) struct Options {
     /// Measures at this pipeline depth only
     #[arg(long, value_name = "1|16", value_parser = ["1", "16"])]
     depth: Option<String>,
+
+    /// Leaves the servers' data and logs where they are, to look at them afterwards
+    #[arg(long)]
+    pub(crate) keep: bool,
 
     /// Prints the rows' names and ends
     #[arg(long)]

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A server is quiet when it uses less than a twentieth of a core for that long.
-const QUIET_FOR: Duration = Duration::from_millis(400);
+/// A server is quiet when it uses at most a twentieth of a core for that long.
+const QUIET_FOR: Duration = Duration::from_millis(200);
 const QUIET_SHARE: f64 = 0.05;
 /// A server that is still busy after that is measured as it is.
 const QUIET_PATIENCE: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ pub(crate) fn wait_until_quiet(processes: &[Process]) {
     while Instant::now() < deadline {
         let (before, began) = (total(), Instant::now());
         std::thread::sleep(QUIET_FOR);
-        if total().saturating_sub(before) < began.elapsed().mul_f64(QUIET_SHARE) {
+        if total().saturating_sub(before) <= began.elapsed().mul_f64(QUIET_SHARE) {
             return;
         }
     }

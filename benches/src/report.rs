@@ -100,7 +100,13 @@ impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} -P {}: ", self.row, self.depth.commands())?;
         match &self.outcome {
-            Ok(measured) => write!(f, "{:.2}", measured.ratio()),
+            Ok(measured) => write!(
+                f,
+                "{:.2} ({:.0} to {:.0} a second)",
+                measured.ratio(),
+                measured.subject.median_per_second(),
+                measured.redis.median_per_second()
+            ),
             Err(error) => write!(f, "failed: {error:#}"),
         }
     }
@@ -224,8 +230,15 @@ impl fmt::Display for Report<'_> {
         writeln!(f)?;
         self.ratios(f)?;
         self.origins(f)?;
-        for cell in self.cells.iter().filter(|cell| cell.outcome.is_err()) {
-            writeln!(f, "{cell}")?;
+        for cell in self.cells {
+            match &cell.outcome {
+                Ok(measured) => {
+                    for failure in &measured.failures {
+                        writeln!(f, "{cell}, but a pair had to be made again: {failure}")?;
+                    }
+                }
+                Err(_) => writeln!(f, "{cell}")?,
+            }
         }
         Ok(())
     }
