@@ -188,22 +188,22 @@ mod tests {
     #[test]
     fn what_waits_goes_out_as_one_message_in_order_until_the_queue_is_closed() {
         let (queue, mut messages) = Queue::<Numbers>::new();
-        assert_eq!(next(&mut messages), None);
+        assert_eq!(next(&mut messages), Poll::Pending);
         for number in [1, 2, 3] {
             queue.push(number);
         }
         assert_eq!(queue.backlog(), 6);
-        assert_eq!(next(&mut messages), Some(Some(vec![1, 2, 3])));
+        assert_eq!(next(&mut messages), Poll::Ready(Some(vec![1, 2, 3])));
         assert_eq!(queue.backlog(), 0);
         queue.push(4);
         queue.close();
         queue.push(5);
         assert_eq!(
             next(&mut messages),
-            Some(Some(vec![4])),
+            Poll::Ready(Some(vec![4])),
             "what was there before the end is sent"
         );
-        assert_eq!(next(&mut messages), Some(None));
+        assert_eq!(next(&mut messages), Poll::Ready(None));
     }
 
     #[test]
@@ -212,8 +212,11 @@ mod tests {
         for number in [MESSAGE_BYTES - 1, 1, 7, 8] {
             queue.push(number);
         }
-        assert_eq!(next(&mut messages), Some(Some(vec![MESSAGE_BYTES - 1, 1])));
-        assert_eq!(next(&mut messages), Some(Some(vec![7, 8])));
+        assert_eq!(
+            next(&mut messages),
+            Poll::Ready(Some(vec![MESSAGE_BYTES - 1, 1]))
+        );
+        assert_eq!(next(&mut messages), Poll::Ready(Some(vec![7, 8])));
     }
 
     #[test]
@@ -221,7 +224,7 @@ mod tests {
         let (queue, mut messages) = Queue::<Numbers>::new();
         queue.push(10);
         assert_eq!(queue.below(10).now_or_never(), None);
-        assert!(next(&mut messages).is_some());
+        assert!(next(&mut messages).is_ready());
         assert_eq!(queue.below(10).now_or_never(), Some(()));
         queue.push(10);
         drop(messages);

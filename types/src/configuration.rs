@@ -10,7 +10,7 @@ pub struct LearnSignature {
     pub ballot: Ballot,
     /// The learner's incarnation then.
     pub incarnation: Incarnation,
-    /// Counts the learner's learns within its incarnation.
+    /// Counts the primary's offers under that ballot: an offer that comes twice is known for what it is, also after a restart.
     pub counter: u64,
 }
 

@@ -12,6 +12,6 @@ pub struct Mutation {
     pub decree: Decree,
     /// The primary's partition time when it evaluated; never falls from decree to decree.
     pub timestamp: Timestamp,
-    /// A write batch in RocksDB's own format. May be empty (no rows): a mutation that only orders or advances time.
+    /// A write batch in `RocksDB`'s own format. May be empty (no rows): a mutation that only orders or advances time.
     pub effects: Bytes,
 }
