@@ -125,17 +125,31 @@ impl Admin {
 
     /// Drops a table; it can be recalled until its retention ends.
     pub async fn drop_table(&mut self, name: &str) -> Result<Table, AdminError> {
-        call!(self, drop_table, TableName { name: name.to_owned() })
+        call!(
+            self,
+            drop_table,
+            TableName {
+                name: name.to_owned()
+            }
+        )
     }
 
     /// Brings a dropped table back.
     pub async fn recall_table(&mut self, name: &str) -> Result<Table, AdminError> {
-        call!(self, recall_table, TableName { name: name.to_owned() })
+        call!(
+            self,
+            recall_table,
+            TableName {
+                name: name.to_owned()
+            }
+        )
     }
 
     /// All tables.
     pub async fn list_tables(&mut self, include_dropped: bool) -> Result<Vec<Table>, AdminError> {
-        self.tables(include_dropped).await.map(|answer| answer.tables)
+        self.tables(include_dropped)
+            .await
+            .map(|answer| answer.tables)
     }
 
     async fn tables(
@@ -147,7 +161,13 @@ impl Admin {
 
     /// A table, its partitions' configurations and the nodes they name.
     pub async fn show_table(&mut self, name: &str) -> Result<TableRoutes, AdminError> {
-        call!(self, show_table, TableName { name: name.to_owned() })
+        call!(
+            self,
+            show_table,
+            TableName {
+                name: name.to_owned()
+            }
+        )
     }
 
     /// All replica servers ever seen.
@@ -225,9 +245,10 @@ fn innermost(error: &dyn std::error::Error) -> String {
 fn refused(status: &Status) -> AdminError {
     match status.code() {
         Code::NotFound => AdminError::NotFound(status.message().to_owned()),
-        Code::DeadlineExceeded | Code::Cancelled => {
-            AdminError::Refused(format!("the meta server took too long: {}", status.message()))
-        }
+        Code::DeadlineExceeded | Code::Cancelled => AdminError::Refused(format!(
+            "the meta server took too long: {}",
+            status.message()
+        )),
         _ => AdminError::Refused(status.message().to_owned()),
     }
 }

@@ -33,10 +33,22 @@ pub(crate) struct Connection {
     #[arg(long, value_name = "NAME", default_value = "default", global = true)]
     pub(crate) table: String,
     /// The table's password.
-    #[arg(long, value_name = "PASSWORD", env = "TULPAR_PASSWORD", hide_env_values = true, global = true)]
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "TULPAR_PASSWORD",
+        hide_env_values = true,
+        global = true
+    )]
     pub(crate) password: Option<String>,
     /// The cluster's admin secret.
-    #[arg(long, value_name = "SECRET", env = "TULPAR_ADMIN_SECRET", hide_env_values = true, global = true)]
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "TULPAR_ADMIN_SECRET",
+        hide_env_values = true,
+        global = true
+    )]
     pub(crate) admin_secret: Option<String>,
 }
 
@@ -207,7 +219,9 @@ pub(crate) enum TableCommand {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("'{text}' is no duration such as 500ms, 2s, 10min or 1h");
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or_else(refused)?;
     let (number, unit) = text.split_at(unit_at);
     let milliseconds: u64 = match unit {
         "ms" => 1,

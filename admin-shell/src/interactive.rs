@@ -108,9 +108,11 @@ fn split(line: &str) -> Result<Vec<String>, String> {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
             (Some('\''), c) => word.get_or_insert_default().push(c),
-            (_, '\\') => word
-                .get_or_insert_default()
-                .push(characters.next().ok_or("nothing follows the last backslash\n")?),
+            (_, '\\') => word.get_or_insert_default().push(
+                characters
+                    .next()
+                    .ok_or("nothing follows the last backslash\n")?,
+            ),
             (None, '\'' | '"') => {
                 quote = Some(c);
                 word.get_or_insert_default();
@@ -132,7 +134,9 @@ fn confirmed(command: &Command, editor: &mut Editor<Completion, FileHistory>) ->
         return true;
     };
     let question = format!("Clients of table {name} will get errors at once. Its name, to go on: ");
-    let sure = editor.readline(&question).is_ok_and(|answer| answer.trim() == name);
+    let sure = editor
+        .readline(&question)
+        .is_ok_and(|answer| answer.trim() == name);
     if !sure {
         println!("nothing was dropped");
     }
@@ -178,7 +182,9 @@ impl Completion {
                 .map(|long| format!("--{long}"))
                 .collect()
         } else {
-            at.get_subcommands().map(|command| command.get_name().to_owned()).collect()
+            at.get_subcommands()
+                .map(|command| command.get_name().to_owned())
+                .collect()
         };
         if before.trim().is_empty() && !unfinished.starts_with('-') {
             found.push("help".to_owned());
@@ -220,7 +226,10 @@ mod tests {
     #[test]
     fn words_are_split_as_in_a_shell() {
         let words = |line| split(line).unwrap();
-        assert_eq!(words(r#"set  a 'b c' "d\"e" f\ g ''"#), ["set", "a", "b c", "d\"e", "f g", ""]);
+        assert_eq!(
+            words(r#"set  a 'b c' "d\"e" f\ g ''"#),
+            ["set", "a", "b c", "d\"e", "f g", ""]
+        );
         assert!(split("set 'a").is_err());
         assert!(split("set a\\").is_err());
     }
@@ -228,9 +237,15 @@ mod tests {
     #[test]
     fn commands_subcommands_and_options_are_completed() {
         let complete = |line| Completion::candidates(line);
-        assert_eq!(complete("hs"), (0, vec!["hset".to_owned(), "hscan".to_owned()]));
+        assert_eq!(
+            complete("hs"),
+            (0, vec!["hset".to_owned(), "hscan".to_owned()])
+        );
         assert_eq!(complete("table dr"), (6, vec!["drop".to_owned()]));
-        assert_eq!(complete("table create x --par"), (15, vec!["--partitions".to_owned()]));
+        assert_eq!(
+            complete("table create x --par"),
+            (15, vec!["--partitions".to_owned()])
+        );
         assert_eq!(complete("he"), (0, vec!["help".to_owned()]));
     }
 
@@ -238,7 +253,10 @@ mod tests {
     fn the_prompt_understands_what_the_command_line_does() {
         assert!(matches!(
             understand("table create orders --partitions 4"),
-            Ok(LineCommand::Command(Command::Table(TableCommand::Create { partitions: 4, .. })))
+            Ok(LineCommand::Command(Command::Table(TableCommand::Create {
+                partitions: 4,
+                ..
+            })))
         ));
         assert!(matches!(
             understand("redis incrby counter -5"),

@@ -22,7 +22,10 @@ use std::process::ExitCode;
 
 /// Runs one command, or the prompt when there is none. Exit code 0: done; 1: refused or failed.
 pub fn run(options: Options) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("tulpar shell: {error}");

@@ -29,7 +29,11 @@ const DEEPEST: u32 = 32;
 pub(crate) fn parse(encoded: &[u8]) -> Result<Reply, Malformed> {
     let mut rest = encoded;
     let reply = read(&mut rest, 0)?;
-    if rest.is_empty() { Ok(reply) } else { Err(Malformed) }
+    if rest.is_empty() {
+        Ok(reply)
+    } else {
+        Err(Malformed)
+    }
 }
 
 fn read(rest: &mut &[u8], depth: u32) -> Result<Reply, Malformed> {
@@ -37,7 +41,10 @@ fn read(rest: &mut &[u8], depth: u32) -> Result<Reply, Malformed> {
         return Err(Malformed);
     }
     let (&kind, after) = rest.split_first().ok_or(Malformed)?;
-    let end = after.windows(2).position(|pair| pair == b"\r\n").ok_or(Malformed)?;
+    let end = after
+        .windows(2)
+        .position(|pair| pair == b"\r\n")
+        .ok_or(Malformed)?;
     let line = std::str::from_utf8(&after[..end]).map_err(|_| Malformed)?;
     *rest = &after[end + 2..];
     let length = || line.parse::<usize>().map_err(|_| Malformed);
@@ -54,7 +61,9 @@ fn read(rest: &mut &[u8], depth: u32) -> Result<Reply, Malformed> {
         // Verbatim text: three letters of kind and a colon come first.
         b'=' => {
             let text = take(rest, length()?)?;
-            text.get(4..).map(|text| Reply::Bulk(text.to_vec())).ok_or(Malformed)
+            text.get(4..)
+                .map(|text| Reply::Bulk(text.to_vec()))
+                .ok_or(Malformed)
         }
         b'*' | b'~' | b'>' => {
             let mut items = Vec::new();
@@ -115,14 +124,22 @@ impl fmt::Display for Reply {
                     let separator = if index == 0 { "" } else { "\n" };
                     write!(f, "{separator}{}) {item}", index + 1)?;
                 }
-                if items.is_empty() { f.write_str("(empty)") } else { Ok(()) }
+                if items.is_empty() {
+                    f.write_str("(empty)")
+                } else {
+                    Ok(())
+                }
             }
             Self::Map(pairs) => {
                 for (index, (key, value)) in pairs.iter().enumerate() {
                     let separator = if index == 0 { "" } else { "\n" };
                     write!(f, "{separator}{key}: {value}")?;
                 }
-                if pairs.is_empty() { f.write_str("(empty)") } else { Ok(()) }
+                if pairs.is_empty() {
+                    f.write_str("(empty)")
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -136,7 +153,10 @@ mod tests {
     fn replies_are_read_whole_or_refused() {
         let encoded = b"*5\r\n$2\r\na\n\r\n:-7\r\n_\r\n%1\r\n+k\r\n#t\r\n=7\r\ntxt:abc\r\n";
         let reply = parse(encoded).unwrap();
-        assert_eq!(reply.to_json(), json!(["a\n", -7, null, { "k": true }, "abc"]));
+        assert_eq!(
+            reply.to_json(),
+            json!(["a\n", -7, null, { "k": true }, "abc"])
+        );
         for cut in 0..encoded.len() {
             assert!(parse(&encoded[..cut]).is_err(), "{cut}");
         }

@@ -24,7 +24,9 @@ pub(super) async fn run(table: &Table, command: &Command) -> Result<Answer, Fail
             }
             Ok(count(deleted, "deleted"))
         }
-        Command::Hget { hash_key, sort_key } => Ok(value(table.hash(hash_key).get(sort_key).await?)),
+        Command::Hget { hash_key, sort_key } => {
+            Ok(value(table.hash(hash_key).get(sort_key).await?))
+        }
         Command::Hset {
             hash_key,
             sort_key,
@@ -53,7 +55,13 @@ pub(super) async fn run(table: &Table, command: &Command) -> Result<Answer, Fail
             if *reverse {
                 options = options.reverse();
             }
-            scan(&table.hash(hash_key), from.as_deref(), to.as_deref(), options).await
+            scan(
+                &table.hash(hash_key),
+                from.as_deref(),
+                to.as_deref(),
+                options,
+            )
+            .await
         }
         Command::Redis { words } => {
             let reply = table.command(words).await?;
@@ -108,6 +116,10 @@ async fn scan(
             values.push(json!({ "sort_key": bytes(&sort_key), "value": bytes(&value) }));
         }
     }
-    let text = if lines.is_empty() { "(nothing there)".to_owned() } else { lines.join("\n") };
+    let text = if lines.is_empty() {
+        "(nothing there)".to_owned()
+    } else {
+        lines.join("\n")
+    };
     Ok(Answer::new(Value::Array(values), text))
 }

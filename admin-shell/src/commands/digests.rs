@@ -53,8 +53,12 @@ pub(crate) async fn ask_all(
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut asked = JoinSet::new();
     for route in &routes.partitions {
-        let Some(configuration) = &route.configuration else { continue };
-        let Some(slot) = heard.get_mut(route.index as usize) else { continue };
+        let Some(configuration) = &route.configuration else {
+            continue;
+        };
+        let Some(slot) = heard.get_mut(route.index as usize) else {
+            continue;
+        };
         match channels.get(&primary(configuration)) {
             Some(Ok(channel)) => {
                 let partition = PartitionId {
@@ -107,7 +111,9 @@ async fn ask(
         partition: Some(partition),
     });
     if let Some(secret) = secret {
-        request.metadata_mut().insert(crate::admin::SECRET_KEY, secret);
+        request
+            .metadata_mut()
+            .insert(crate::admin::SECRET_KEY, secret);
     }
     match InspectClient::new(channel).digests(request).await {
         Ok(answer) => Ok(read(answer.into_inner())),

@@ -12,7 +12,16 @@ pub(super) async fn list(admin: &mut Admin) -> Result<Answer, Failure> {
     nodes.sort_by_key(name);
 
     let mut lines = grid(&[
-        "name", "node", "state", "grpc", "redis", "primaries", "secondaries", "learners", "disk", "starts",
+        "name",
+        "node",
+        "state",
+        "grpc",
+        "redis",
+        "primaries",
+        "secondaries",
+        "learners",
+        "disk",
+        "starts",
     ]);
     let mut values = Vec::with_capacity(nodes.len());
     for node in &nodes {

@@ -49,7 +49,10 @@ pub(super) async fn route(admin: &mut Admin, table: &str, key: &str) -> Result<A
             )
         }
     };
-    Ok(Answer::new(json, format!("slot {slot}, partition {index}: {servers}")))
+    Ok(Answer::new(
+        json,
+        format!("slot {slot}, partition {index}: {servers}"),
+    ))
 }
 
 /// A line per partition.
@@ -67,7 +70,13 @@ pub(super) fn placed(routes: &TableRoutes) -> Answer {
                 nodes.names(secondaries(configuration)),
             ],
         };
-        lines.add_row([index.to_string(), slots(routes, index), ballot, first, others]);
+        lines.add_row([
+            index.to_string(),
+            slots(routes, index),
+            ballot,
+            first,
+            others,
+        ]);
     }
     Answer::new(whole(routes, &values), lines.to_string())
 }
@@ -75,7 +84,15 @@ pub(super) fn placed(routes: &TableRoutes) -> Answer {
 /// A line per copy, and a word on all of them.
 fn compared(routes: &TableRoutes, heard: &[Heard]) -> Answer {
     let nodes = Nodes(&routes.nodes);
-    let mut lines = grid(&["partition", "slots", "ballot", "copy", "role", "committed", "digest"]);
+    let mut lines = grid(&[
+        "partition",
+        "slots",
+        "ballot",
+        "copy",
+        "role",
+        "committed",
+        "digest",
+    ]);
     let mut values = Vec::new();
     let mut doubtful = Vec::new();
     for (index, heard) in (0..).zip(heard) {
@@ -121,7 +138,15 @@ fn compared(routes: &TableRoutes, heard: &[Heard]) -> Answer {
             }
             Err(why) => {
                 let nothing = String::new;
-                lines.add_row([number.clone(), slots, nothing(), nothing(), nothing(), nothing(), why.clone()]);
+                lines.add_row([
+                    number.clone(),
+                    slots,
+                    nothing(),
+                    nothing(),
+                    nothing(),
+                    nothing(),
+                    why.clone(),
+                ]);
                 extend(&mut value, json!({ "copies": [], "error": why }));
                 false
             }
@@ -141,7 +166,11 @@ fn compared(routes: &TableRoutes, heard: &[Heard]) -> Answer {
 }
 
 fn role(digests: &Digests, node: u64) -> &'static str {
-    if primary(&digests.configuration) == node { "primary" } else { "secondary" }
+    if primary(&digests.configuration) == node {
+        "primary"
+    } else {
+        "secondary"
+    }
 }
 
 fn whole(routes: &TableRoutes, partitions: &[Value]) -> Value {
@@ -153,7 +182,11 @@ fn describe(routes: &TableRoutes, index: u32) -> Value {
     let nodes = Nodes(&routes.nodes);
     let range = SlotRange::of_partition(index, partition_count(routes));
     let configuration = configuration(routes, index);
-    let others = |configuration| secondaries(configuration).map(|node| nodes.describe(node)).collect();
+    let others = |configuration| {
+        secondaries(configuration)
+            .map(|node| nodes.describe(node))
+            .collect()
+    };
     json!({
         "partition": index,
         "slots": [range.first.0, range.last.0],
@@ -187,7 +220,10 @@ fn configuration(routes: &TableRoutes, index: u32) -> Option<&Configuration> {
 }
 
 pub(super) fn primary(configuration: &Configuration) -> u64 {
-    configuration.primary.as_ref().map_or(0, |member| member.node)
+    configuration
+        .primary
+        .as_ref()
+        .map_or(0, |member| member.node)
 }
 
 fn secondaries(configuration: &Configuration) -> impl Iterator<Item = u64> + '_ {
@@ -210,7 +246,11 @@ impl Nodes<'_> {
 
     fn names(&self, nodes: impl Iterator<Item = u64>) -> String {
         let names: Vec<String> = nodes.map(|node| self.name(node)).collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        }
     }
 
     fn describe(&self, node: u64) -> Value {

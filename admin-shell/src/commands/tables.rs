@@ -67,7 +67,13 @@ fn done(what: &str, table: &Table) -> Answer {
 
 fn list(tables: &[Table]) -> Answer {
     let mut lines = grid(&[
-        "name", "id", "partitions", "replicas", "durability", "password", "state",
+        "name",
+        "id",
+        "partitions",
+        "replicas",
+        "durability",
+        "password",
+        "state",
     ]);
     for table in tables {
         lines.add_row([
@@ -96,7 +102,11 @@ fn sentence(table: &Table) -> String {
         table.replicas,
         durability(table),
         min_replicas(table),
-        if table.has_password { ", with a password" } else { "" },
+        if table.has_password {
+            ", with a password"
+        } else {
+            ""
+        },
     )
 }
 
@@ -128,5 +138,9 @@ fn durability(table: &Table) -> &'static str {
 }
 
 fn state(table: &Table) -> &'static str {
-    if table.dropped_at == 0 { "in use" } else { "dropped" }
+    if table.dropped_at == 0 {
+        "in use"
+    } else {
+        "dropped"
+    }
 }
