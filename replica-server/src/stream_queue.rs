@@ -178,11 +178,11 @@ mod tests {
         }
     }
 
-    fn next(messages: &mut Messages<Numbers>) -> Option<Option<Vec<usize>>> {
-        messages
-            .next()
-            .now_or_never()
-            .map(|next| next.map(|numbers| numbers.0))
+    fn next(messages: &mut Messages<Numbers>) -> Poll<Option<Vec<usize>>> {
+        let next = messages.next().now_or_never();
+        next.map_or(Poll::Pending, |next| {
+            Poll::Ready(next.map(|numbers| numbers.0))
+        })
     }
 
     #[test]

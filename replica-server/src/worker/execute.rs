@@ -118,8 +118,8 @@ impl Worker {
         spec: &'static CommandSpec,
         args: &[&[u8]],
     ) -> Tried {
-        if let Err(refused) = self.open_mutation(h, now) {
-            return Tried::Answer(refused);
+        if let Err(instead) = self.open_mutation(h, now) {
+            return instead;
         }
         match h.storage.write(spec, args, rand::random()) {
             Ok(written) if written.wrote => {
@@ -152,8 +152,8 @@ impl Worker {
         match crate::worker::positioned::read(&mut h.storage, spec, args, wall) {
             Ok(read) if read.depends_on_expiry => match self.open_mutation(h, now) {
                 Ok(()) => Self::await_expiry(h, args, read.reply),
-                // Without writes the expiry cannot be made certain; the reply waits for better times.
-                Err(refused) => Tried::Answer(refused),
+                // Without writes the expiry cannot be made certain.
+                Err(instead) => instead,
             },
             Ok(read) if read.seen > h.core.committed() => {
                 Tried::Wait(read.seen, read.reply, Effect::None)
@@ -191,18 +191,16 @@ impl Worker {
         }
     }
 
-    /// Makes sure that a mutation is open for a write to go into.
-    fn open_mutation(&self, h: &mut Hosted, now: Instant) -> Result<(), Outcome> {
+    /// Makes sure that a mutation is open for a write to go into, or says what becomes of the command instead.
+    fn open_mutation(&self, h: &mut Hosted, now: Instant) -> Result<(), Tried> {
         if h.awaited {
             return Ok(());
         }
-        // One that nothing waits for is begun again, so that it has the time of now.
         match h.core.accepts_write() {
-            Ok(_) | Err(Refusal::WindowFull) if self.engine.overloaded() => {
-                let busy = "writes come faster than the disk takes them".into();
-                Err(Outcome::Refused(Refused::Busy(busy)))
-            }
+            // Writes come faster than the disk takes them: they wait for it, so that their senders slow down.
+            Ok(_) | Err(Refusal::WindowFull) if self.engine.overloaded() => Err(Tried::Hold),
             Ok(_) | Err(Refusal::WindowFull) => {
+                // One that nothing waits for is begun again, so that it has the time of now.
                 let decree = h.storage.last().next();
                 h.storage.begin(h.core.ballot(), decree, self.wall.at(now));
                 Ok(())
@@ -211,9 +209,11 @@ impl Worker {
                 let text = format!(
                     "NOREPLICAS {members} of the {needed} members that writes need are there; nothing was written"
                 );
-                Err(Outcome::Reply(Reply::error(Bytes::from(text))))
+                Err(Tried::Answer(Outcome::Reply(Reply::error(Bytes::from(
+                    text,
+                )))))
             }
-            Err(_) => Err(Outcome::Refused(h.refusal())),
+            Err(_) => Err(Tried::Answer(Outcome::Refused(h.refusal()))),
         }
     }
 
