@@ -29,7 +29,12 @@ impl ByteSize {
     }
 }
 
-const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const UNITS: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +50,8 @@ impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || format!("a size is a whole number with B, KiB, MiB or GiB behind it, not '{text}'");
+        let refused =
+            || format!("a size is a whole number with B, KiB, MiB or GiB behind it, not '{text}'");
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, unit) = text.split_at(digits);
         let unit = match unit.trim().to_ascii_lowercase().as_str() {
@@ -70,7 +76,12 @@ mod tests {
 
     #[test]
     fn sizes_read_back_as_written() {
-        for (text, bytes) in [("64MiB", 64 << 20), ("4 kb", 4096), ("123", 123), ("1g", 1 << 30)] {
+        for (text, bytes) in [
+            ("64MiB", 64 << 20),
+            ("4 kb", 4096),
+            ("123", 123),
+            ("1g", 1 << 30),
+        ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)));
             assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
         }

@@ -203,9 +203,6 @@ impl Worker {
             if let Some(hosted) = hosted {
                 let mut out = Vec::new();
                 hosted.borrow_mut().abandon(&mut out);
-                self.dirty
-                    .borrow_mut()
-                    .retain(|dirty| !Rc::ptr_eq(dirty, &hosted));
                 self.deliver_all(out);
                 drop(hosted);
                 self.engine.remove(id);

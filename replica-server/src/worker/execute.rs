@@ -41,10 +41,7 @@ impl Worker {
         let delivery = {
             let mut h = hosted.borrow_mut();
             let delivery = self.start(&mut h, now, spec, args, to);
-            if h.awaited && !h.dirty {
-                h.dirty = true;
-                self.seal_later(hosted);
-            }
+            self.seal_later(&mut h);
             delivery
         };
         if let Some(delivery) = delivery {

@@ -233,10 +233,7 @@ impl Worker {
             {
                 let mut h = hosted.borrow_mut();
                 act(self, &mut h, &mut out);
-                if h.awaited && !h.dirty {
-                    h.dirty = true;
-                    self.seal_later(&hosted);
-                }
+                self.seal_later(&mut h);
             }
             self.deliver_all(out);
         }

@@ -69,7 +69,7 @@ pub(crate) struct Worker {
     pub(crate) wall: WallClock,
     pub(crate) replicas: RefCell<Replicas>,
     /// Replicas with an open mutation, to be sealed when all connections that were ready had their turn.
-    dirty: RefCell<Vec<Rc<RefCell<Hosted>>>>,
+    dirty: RefCell<Vec<u32>>,
     seal_soon: Notify,
     timers: RefCell<Timers>,
     timer_changed: Notify,
@@ -175,10 +175,15 @@ impl Worker {
         }
     }
 
-    /// Has the replica's open mutation closed when everybody who is ready had a turn.
-    fn seal_later(&self, hosted: &Rc<RefCell<Hosted>>) {
-        self.dirty.borrow_mut().push(hosted.clone());
-        self.seal_soon.notify_one();
+    /// Has the open mutation, if anything waits for it, closed when everybody who is ready had a turn. Belongs behind whatever may
+    /// have evaluated a command.
+    fn seal_later(&self, h: &mut Hosted) {
+        // Without room in the window it is closed by the commit that makes some.
+        if h.awaited && !h.dirty && h.core.accepts_write().is_ok() {
+            h.dirty = true;
+            self.dirty.borrow_mut().push(h.place);
+            self.seal_soon.notify_one();
+        }
     }
 
     /// Seals what gathered, for ever.
@@ -188,7 +193,10 @@ impl Worker {
         loop {
             self.seal_soon.notified().await;
             std::mem::swap(&mut turn, &mut *self.dirty.borrow_mut());
-            for hosted in turn.drain(..) {
+            for place in turn.drain(..) {
+                let Some(hosted) = self.at(place) else {
+                    continue;
+                };
                 let mut h = hosted.borrow_mut();
                 h.dirty = false;
                 self.seal(&mut h, &mut out);
@@ -234,6 +242,7 @@ impl Worker {
                 self.drive(&mut h, Event::Tick, &mut out);
             }
             self.retry_held(&mut h, &mut out);
+            self.seal_later(&mut h);
             self.schedule(&mut h);
         }
         self.deliver_all(out);
@@ -264,6 +273,7 @@ impl Worker {
             h.reported = Some(standing);
             self.meta.report(h);
         }
+        self.seal_later(h);
         self.schedule(h);
     }
 
