@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+/// `grpc-status: 0` as a literal, with the name and the value in HPACK's Huffman code, as hyper writes it.
+const STATUS_OK: &[u8] = b"\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x81\x07";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -18,15 +20,18 @@ const END_HEADERS: u8 = 4;
 /// How a server ended a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// With a status, as gRPC does.
-    Status,
+    /// With a status that says what was wrong, as gRPC does.
+    Refused,
+    /// With the status that all is well.
+    Accepted,
     /// With a reset of the stream or of the connection.
     Reset,
     /// It said nothing for longer than anybody waits.
     Silence,
 }
 
-/// Calls the method at `path`, declares a message of `declared` bytes, sends `sent` bytes of it, and waits for the end.
+/// Calls the method at `path`, declares a message of `declared` bytes, sends `sent` bytes of it, and waits for the end. A message
+/// that was sent whole is the last.
 pub fn declare(address: &str, path: &str, declared: u32, sent: usize) -> End {
     let mut stream = TcpStream::connect(address).expect("the port accepts");
     stream
@@ -55,8 +60,11 @@ pub fn declare(address: &str, path: &str, declared: u32, sent: usize) -> End {
     message.extend(declared.to_be_bytes());
     // Below the 64 KiB that HTTP/2 lets anybody send before the server allows more.
     message.resize(message.len() + sent.min(60_000), b'x');
-    for part in message.chunks(16_384) {
-        out.extend(frame(DATA, 0, 1, part));
+    let whole = message.len() == 5 + declared as usize;
+    let mut parts = message.chunks(16_384).peekable();
+    while let Some(part) = parts.next() {
+        let last = whole && parts.peek().is_none();
+        out.extend(frame(DATA, if last { END_STREAM } else { 0 }, 1, part));
     }
     // A server that has hung up already has answered.
     let _ = stream.write_all(&out);
@@ -85,7 +93,12 @@ fn read_end(stream: &mut TcpStream) -> End {
             return End::Reset;
         }
         match (head[3], head[4]) {
-            (HEADERS, flags) if flags & END_STREAM != 0 => return End::Status,
+            (HEADERS, flags) if flags & END_STREAM != 0 => {
+                let fine = payload
+                    .windows(STATUS_OK.len())
+                    .any(|bytes| bytes == STATUS_OK);
+                return if fine { End::Accepted } else { End::Refused };
+            }
             (RESET | GO_AWAY, _) => return End::Reset,
             _ => {}
         }

@@ -23,7 +23,8 @@ fn redis_cli_and_redis_benchmark_work_against_every_port() {
             "2"
         );
         assert_eq!(cli(&["HGET", "user:1", "name"]), "Ada");
-        assert_eq!(cli(&["-3", "HGETALL", "user:1"]), "name\nAda\nborn\n1815");
+        // Tulpar keeps fields in the order of their bytes; Redis promises none.
+        assert_eq!(cli(&["-3", "HGETALL", "user:1"]), "born 1815\nname Ada");
         assert_eq!(cli(&["DEL", "greeting", "user:1"]), "2");
         assert!(cli(&["NOSUCHCOMMAND"]).starts_with("ERR unknown command 'NOSUCHCOMMAND'"));
         assert!(cli(&["GET"]).starts_with("ERR wrong number of arguments for 'get' command"));
