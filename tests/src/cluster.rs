@@ -14,7 +14,6 @@ use tempfile::TempDir;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     arguments: Vec<String>,
-    environment: Vec<(String, String)>,
 }
 
 impl Options {
@@ -28,19 +27,6 @@ impl Options {
     #[must_use]
     pub fn partitions(self, partitions: u32) -> Self {
         self.argument("--partitions", &partitions.to_string())
-    }
-
-    /// How many replica servers.
-    #[must_use]
-    pub fn replica_servers(self, servers: u32) -> Self {
-        self.argument("--replica-servers", &servers.to_string())
-    }
-
-    /// A setting of all servers of a role, as `TULPAR__SECTION__KEY`.
-    #[must_use]
-    pub fn setting(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.into(), value.into()));
-        self
     }
 
     fn argument(mut self, name: &str, value: &str) -> Self {
@@ -113,12 +99,6 @@ impl Cluster {
         let mut child = program::command(["onebox", "--base-port", "0", "--data-dir"])
             .arg(self.data_dir())
             .args(&self.options.arguments)
-            .envs(
-                self.options
-                    .environment
-                    .iter()
-                    .map(|(name, value)| (name, value)),
-            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors)

@@ -63,7 +63,6 @@ pub fn run(command: &mut Command) -> Ended {
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let end = Instant::now() + PATIENCE;
-
     let reader = child.stdout.take().map(reading);
     let errors = child.stderr.take().map(reading);
     let status = loop {

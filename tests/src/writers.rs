@@ -80,22 +80,21 @@ impl Writers {
 
     /// Waits until every writer has had that many more writes acknowledged.
     pub fn go_on(&self, writes: u64) {
-        for writer in &self.0 {
-            let before = writer.progress.acknowledged.load(Ordering::Relaxed);
-            until(
-                &format!(
-                    "writer {} gets {writes} more writes acknowledged",
-                    writer.name
-                ),
-                || {
-                    assert!(
-                        !writer.thread.is_finished(),
-                        "writer {} has ended",
-                        writer.name
-                    );
-                    writer.progress.acknowledged.load(Ordering::Relaxed) >= before + writes
-                },
+        let count = |writer: &Writer| writer.progress.acknowledged.load(Ordering::Relaxed);
+        let before: Vec<u64> = self.0.iter().map(count).collect();
+        for (writer, before) in self.0.iter().zip(before) {
+            let what = format!(
+                "writer {} gets {writes} more writes acknowledged",
+                writer.name
             );
+            until(&what, || {
+                assert!(
+                    !writer.thread.is_finished(),
+                    "writer {} has ended",
+                    writer.name
+                );
+                count(writer) >= before + writes
+            });
         }
     }
 

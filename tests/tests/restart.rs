@@ -30,7 +30,7 @@ fn stopped_and_started(durability: &str) {
     let mut cluster = Cluster::start(Options::default().durability(durability));
     let before = addresses(&cluster);
     let writers = Writers::start(seed(), doors(&cluster));
-    writers.go_on(1000);
+    writers.go_on(300);
     let record = writers.stop();
     cluster.interrupt();
     cluster.start_again();
@@ -50,11 +50,11 @@ fn killed_whole_and_started(durability: &str) {
     let mut cluster = Cluster::start(Options::default().durability(durability));
     let writers = Writers::start(seed(), doors(&cluster));
     for _ in 0..2 {
-        writers.go_on(500);
+        writers.go_on(200);
         cluster.kill_everything();
         cluster.start_again();
     }
-    writers.go_on(500);
+    writers.go_on(200);
     let record = writers.stop();
     check(
         &record,

@@ -79,6 +79,25 @@ fn the_shell_says_why_it_could_not_and_ends_with_1() {
 }
 
 #[test]
+fn a_table_created_with_a_password_says_that_it_has_one() {
+    let cluster = Cluster::start(Options::default());
+    let create = [
+        "table",
+        "create",
+        "secret",
+        "--partitions",
+        "1",
+        "--password",
+        "open sesame",
+    ];
+    assert_eq!(cluster.shell(&create)["has_password"], true);
+    assert_eq!(
+        cluster.shell(&["table", "show", "secret"])["has_password"],
+        true
+    );
+}
+
+#[test]
 fn a_table_with_a_password_opens_only_with_it() {
     let cluster = Cluster::start(Options::default());
     cluster.shell(&[

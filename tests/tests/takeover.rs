@@ -33,14 +33,14 @@ fn doors(cluster: &Cluster) -> Vec<(String, Box<dyn Door>)> {
 fn every_acknowledged_write_survives_the_kill_of_each_replica_server_in_turn() {
     let cluster = Cluster::start(Options::default());
     let writers = Writers::start(seed(), doors(&cluster));
-    writers.go_on(500);
+    writers.go_on(200);
     for server in cluster.replica_servers() {
         let killed = cluster.kill(&server.name);
         println!("killed {}", server.name);
-        writers.go_on(500);
+        writers.go_on(200);
         cluster.restarted(&server.name, killed);
         cluster.equal_copies("default", 3);
-        writers.go_on(500);
+        writers.go_on(200);
     }
     let record = writers.stop();
     let partitions = cluster.equal_copies("default", 3);
@@ -128,11 +128,11 @@ fn writers_go_on_when_the_meta_server_and_the_gateway_are_killed() {
         ),
     ];
     let writers = Writers::start(seed(), doors);
-    writers.go_on(300);
+    writers.go_on(200);
     for name in ["meta-1", "gateway-1"] {
         let killed = cluster.kill(name);
         cluster.restarted(name, killed);
-        writers.go_on(300);
+        writers.go_on(200);
     }
     let record = writers.stop();
     cluster.equal_copies("default", 3);
