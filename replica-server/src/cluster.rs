@@ -1,10 +1,11 @@
 //! What this node knows of the cluster besides its own replicas: tables and where the other nodes are. Told by the meta leader, kept
 //! in the data directory.
 
+use commands::CommandSpec;
 use proto::meta;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use types::{Durability, NodeId, TableId};
+use types::{Durability, NodeId, PartitionId, Slot, TableId};
 
 /// Tables and nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +100,16 @@ impl Known {
 
     pub(crate) fn table(&self, table: TableId) -> Option<&Table> {
         self.tables.get(&table.0)
+    }
+
+    /// Whether every key of the command belongs to the partition.
+    pub(crate) fn holds(&self, partition: PartitionId, spec: &CommandSpec, args: &[&[u8]]) -> bool {
+        let Some(table) = self.table(partition.table) else {
+            return false;
+        };
+        spec.key_positions(args.len())
+            .filter_map(|position| args.get(position))
+            .all(|key| Slot::of(key).partition(table.partitions) == partition.index)
     }
 
     /// The table of that name that can be used.

@@ -168,7 +168,7 @@ fn report(h: &Hosted) -> meta::ReplicaReport {
         prepared: survey.prepared.0,
         last_ballot: survey.last_ballot.0,
         member: survey.member && h.broken.is_none(),
-        quarantined: survey.unsynced || h.broken.is_some(),
+        quarantined: survey.unsynced,
         ready: false,
         signature: Some(survey.signature.into()),
         learning: survey.role == RoleKind::Learner,

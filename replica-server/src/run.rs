@@ -246,7 +246,7 @@ fn open_storage(
         tracing::info!(%durability, mutations = recovery.mutations, partitions = recovery.partitions, torn_bytes = recovery.torn_bytes, "log recovered");
         for partition in recovery.quarantined {
             tracing::error!(%partition, "the log of this replica is damaged: it learns anew from another member");
-            finder.quarantine(partition);
+            finder.quarantine(partition, durability, durable(partition));
         }
         Ok(log)
     };
@@ -255,6 +255,12 @@ fn open_storage(
         buffered: open(Durability::Buffered)?,
     };
     let _ = buffered_log.set(logs.buffered.clone());
+    for (partition, _) in engine.partitions() {
+        if !finder.knows(partition) && !finder.deleted.contains(&partition) {
+            tracing::error!(%partition, "the log does not mention this replica, so its files are no copy: they are removed");
+            engine.remove(partition);
+        }
+    }
     for deleted in std::mem::take(&mut finder.deleted) {
         engine.remove(deleted);
     }
@@ -295,14 +301,20 @@ async fn serve(
             .clone()
             .unwrap_or_else(|| listening.redis.to_string()),
     };
+    // Beacons are reached where the gRPC services are, on a port of their own.
+    let beacons_port = ports
+        .beacons
+        .local_addr()
+        .map_err(|error| system(&error))?
+        .port();
+    let host = address
+        .grpc
+        .rsplit_once(':')
+        .map_or("127.0.0.1", |(host, _)| host);
     let introduction = Introduction {
         node: directory.node,
         incarnation: directory.incarnation,
-        beacons: ports
-            .beacons
-            .local_addr()
-            .map_err(|error| system(&error))?
-            .to_string(),
+        beacons: format!("{host}:{beacons_port}"),
         cluster_secret: config.cluster_secret.clone(),
     };
     let leases = Leases::new(
@@ -317,7 +329,12 @@ async fn serve(
         worker: heart.clone(),
         log_busy_since: {
             let (sync, buffered) = (logs.sync.clone(), logs.buffered.clone());
-            Arc::new(move || sync.busy_since().or_else(|| buffered.busy_since()))
+            Arc::new(move || {
+                [sync.busy_since(), buffered.busy_since()]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            })
         },
         stall_timeout: config.leases.stall_timeout,
     };
@@ -452,12 +469,14 @@ async fn housekeeping(worker: Rc<Worker>, heart: Arc<AtomicU64>) {
         ticks.tick().await;
         heart.store(clock::now().0, Ordering::Relaxed);
         worker.relieve_logs();
+        worker.resign_again();
     }
 }
 
 /// An orderly end: what is acknowledged is synced, so that the next start need not ask anybody.
 async fn end(worker: &Rc<Worker>) {
     worker.tell_all(&Event::Shutdown);
+    worker.stopping.set(true);
     let engine = worker.engine.clone();
     let (sync, buffered) = (worker.logs.sync.clone(), worker.logs.buffered.clone());
     let _ = tokio::task::spawn_blocking(move || {

@@ -290,6 +290,9 @@ impl Shared {
             acknowledged: decode_exceptions(&wire.acknowledged),
         };
         let answer = self.leases.lock().on_beacon(peer, clock::now(), &beacon);
+        if answer.restarted {
+            let _ = self.inbox.send(Input::PeerLost(peer));
+        }
         if !answer.settled.is_empty() {
             let _ = self
                 .inbox

@@ -183,11 +183,8 @@ pub(crate) async fn receive(
         NodeId(from.node),
         rand::random::<u64>()
     ));
-    let outcome = store(&dir, parts, start.files).await;
-    if let Err(status) = outcome {
-        let _ = std::fs::remove_dir_all(&dir);
-        return Err(status);
-    }
+    let kept = Incoming(Some(dir.clone()));
+    store(&dir, parts, start.files).await?;
     let (installed, waiting) = oneshot::channel();
     service
         .inbox
@@ -199,12 +196,30 @@ pub(crate) async fn receive(
             installed,
         })
         .map_err(|_| Status::unavailable("the server is stopping"))?;
+    kept.handed_over();
     match waiting.await {
         Ok(Ok(decree)) => Ok(CheckpointDone { decree: decree.0 }),
         Ok(Err(reason)) => Err(Status::internal(reason)),
         Err(_) => Err(Status::failed_precondition(
             "the replica does not want this checkpoint",
         )),
+    }
+}
+
+/// A directory that goes when its transfer is given up, by whichever side.
+struct Incoming(Option<PathBuf>);
+
+impl Incoming {
+    fn handed_over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Some(dir) = self.0.take() {
+            crate::worker::remove_later(dir);
+        }
     }
 }
 

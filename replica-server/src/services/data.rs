@@ -175,6 +175,11 @@ impl Stream {
             }
         };
         let slices: SmallVec<[&[u8]; 8]> = args.iter().map(|arg| &arg[..]).collect();
+        if !worker.known.borrow().holds(partition, spec, &slices) {
+            let text =
+                format!("CROSSSLOT a key of the request does not belong to partition {partition}");
+            return self.send(request.id, operations::rejected(&text));
+        }
         match worker.find(partition) {
             Some(hosted) => worker.execute(&hosted, spec, &slices, ReplyTo::Stream(reply(shape))),
             None => reply(shape).send(Outcome::Refused(Refused::NotPrimary(None)), worker),
@@ -242,6 +247,18 @@ impl Stream {
 }
 
 impl StreamReply {
+    /// Whether the stream had a request of this epoch refused for the partition.
+    pub(crate) fn refused_before(&self) -> bool {
+        let refused = self.stream.refused.borrow();
+        refused
+            .get(&self.partition)
+            .is_some_and(|&epoch| self.epoch <= epoch)
+    }
+
+    pub(crate) fn will_be_refused(&self) {
+        self.stream.remember_refusal(self.partition, self.epoch);
+    }
+
     /// Sends the answer; a refusal names the primary, as far as it is known here.
     pub(crate) fn send(self, outcome: Outcome, worker: &Worker) {
         self.stream.in_flight.set(self.stream.in_flight.get() - 1);
@@ -252,11 +269,11 @@ impl StreamReply {
                 refusal(Kind::OutcomeUnknown, text)
             }
             Outcome::Refused(Refused::Busy(text)) => {
-                self.stream.remember_refusal(self.partition, self.epoch);
+                self.will_be_refused();
                 refusal(Kind::Busy, &text)
             }
             Outcome::Refused(Refused::NotPrimary(configuration)) => {
-                self.stream.remember_refusal(self.partition, self.epoch);
+                self.will_be_refused();
                 let known = worker.known.borrow();
                 let primary = configuration
                     .as_ref()

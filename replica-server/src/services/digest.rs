@@ -10,6 +10,10 @@ use engine::{Digest, Ticket};
 use tokio::sync::oneshot;
 use types::{Decree, PartitionId};
 
+/// Digests that one replica may be asked for at once, and how far ahead.
+const MOST: usize = 16;
+const FURTHEST: u64 = 100_000;
+
 /// A digest is asked of this node's replica.
 pub(crate) struct DigestAsked {
     pub(crate) partition: PartitionId,
@@ -31,6 +35,13 @@ impl Worker {
         let mut h = hosted.borrow_mut();
         if h.storage.committed() >= asked.at {
             let _ = asked.registered.send(Err("the decree has passed".into()));
+            return;
+        }
+        h.digests.retain(|wanted| !wanted.answer.is_closed());
+        if h.digests.len() >= MOST || asked.at.0 > h.storage.last().0 + FURTHEST {
+            let _ = asked.registered.send(Err(
+                "too many digests are asked for, or one too far ahead".into(),
+            ));
             return;
         }
         h.digests.push(DigestWanted {

@@ -169,6 +169,15 @@ impl Backend for LocalBackend {
             table: table.id,
             index: request.partition,
         };
+        let known = self.worker.known.borrow();
+        if known.table(table.id).is_none_or(|known| known.dropped) {
+            drop(known);
+            return sink.reply(Reply::error(format!(
+                "ERR there is no table '{}' any more",
+                table.name
+            )));
+        }
+        drop(known);
         if table.forwarded[request.partition as usize].get() == 0
             && let Some(hosted) = self.worker.find(id)
         {

@@ -8,10 +8,10 @@ use commit_log::Log;
 use engine::Partition;
 use replication::{Event, Identity, Recovered, Replica, RoleKind, Settings};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use types::{Decree, Durability, PartitionId, Record, RecordBody, SlotRange};
+use types::{Decree, Durability, PartitionId, Record, RecordBody, SlotRange, Timestamp};
 
 /// What the disk holds of one replica, before its core exists.
 pub(crate) struct Found {
@@ -40,22 +40,42 @@ impl Finder {
             return;
         }
         let partition = record.partition;
-        let found = self.found.entry(partition).or_insert_with(|| {
+        let found = self.entry(partition, durability, durable(partition));
+        found.recovered.record(record.body);
+    }
+
+    /// The log of this replica is damaged, whether or not a record of it was left.
+    pub(crate) fn quarantine(
+        &mut self,
+        partition: PartitionId,
+        durability: Durability,
+        durable: Decree,
+    ) {
+        self.entry(partition, durability, durable)
+            .recovered
+            .quarantine();
+    }
+
+    fn entry(
+        &mut self,
+        partition: PartitionId,
+        durability: Durability,
+        durable: Decree,
+    ) -> &mut Found {
+        self.found.entry(partition).or_insert_with(|| {
             let mut recovered = Recovered::new();
-            recovered.applied(durable(partition));
+            recovered.applied(durable);
             Found {
                 partition,
                 recovered,
                 durability,
             }
-        });
-        found.recovered.record(record.body);
+        })
     }
 
-    pub(crate) fn quarantine(&mut self, partition: PartitionId) {
-        if let Some(found) = self.found.get_mut(&partition) {
-            found.recovered.quarantine();
-        }
+    /// Whether the logs have anything of the partition.
+    pub(crate) fn knows(&self, partition: PartitionId) -> bool {
+        self.found.contains_key(&partition)
     }
 
     pub(crate) fn finish(self) -> Vec<Found> {
@@ -138,10 +158,7 @@ impl Worker {
     fn host(&self, core: Replica, slots: SlotRange, durability: Durability) -> Rc<RefCell<Hosted>> {
         let id = core.partition();
         let storage: Partition = self.engine.partition(id, slots);
-        let log: Log = match durability {
-            Durability::Sync => self.logs.sync.clone(),
-            Durability::Buffered => self.logs.buffered.clone(),
-        };
+        let log = self.log_of(durability).clone();
         let mut replicas = self.replicas.borrow_mut();
         let place = replicas.by_place.len() as u32;
         let mut hosted = Hosted {
@@ -154,6 +171,8 @@ impl Worker {
             waiting: Waiting::default(),
             held: HeldQueue::default(),
             awaited: false,
+            opened_at: Timestamp::default(),
+            fetching: BTreeSet::new(),
             dirty: false,
             scheduled: None,
             broken: None,
@@ -185,6 +204,36 @@ impl Worker {
         replicas.by_place.push(Some(hosted.clone()));
         replicas.places.insert(id, place);
         hosted
+    }
+
+    /// A replica of a table that was dropped before this node started, which has no core: its records and files go.
+    pub(crate) fn delete_orphan(&self, partition: PartitionId) {
+        /// A ticket that is no replica's.
+        const NOBODYS: u64 = u64::MAX;
+        let mut replicas = self.replicas.borrow_mut();
+        let Some(index) = replicas
+            .orphans
+            .iter()
+            .position(|found| found.partition == partition)
+        else {
+            return;
+        };
+        let orphan = replicas.orphans.swap_remove(index);
+        let record = [Record {
+            partition,
+            body: RecordBody::Deleted,
+        }];
+        if let Err(error) = self.log_of(orphan.durability).append(&record, NOBODYS) {
+            self.fail(&error.to_string());
+        }
+        self.engine.remove(partition);
+    }
+
+    fn log_of(&self, durability: Durability) -> &Log {
+        match durability {
+            Durability::Sync => &self.logs.sync,
+            Durability::Buffered => &self.logs.buffered,
+        }
     }
 
     /// The deletion is in the log: the replica goes when its step is over.

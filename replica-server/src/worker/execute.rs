@@ -4,11 +4,13 @@ use crate::clock;
 use crate::worker::Worker;
 use crate::worker::held::Held;
 use crate::worker::hosted::Hosted;
-use crate::worker::reply::{Command, Delivery, Outcome, Refused, ReplyTo};
+use crate::worker::reply::{Command, Delivery, Outcome, Refused, ReplyTo, refuse};
 use crate::worker::waiting::Waiter;
 use bytes::Bytes;
 use commands::{CommandSpec, Interrupt, Reply};
+use engine::Ticket;
 use replication::{Refusal, RoleKind};
+use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::rc::Rc;
 use types::{Decree, Instant};
@@ -18,7 +20,8 @@ enum Tried {
     Answer(Outcome),
     /// The reply waits for this decree.
     Wait(Decree, Reply, Effect),
-    Hold,
+    /// It cannot run yet; if rows are being fetched for it, under this ticket.
+    Hold(Option<Ticket>),
 }
 
 /// Whether a command left effects: without any it needs the lease to be answered (R1), and may be asked again.
@@ -42,6 +45,9 @@ impl Worker {
             let mut h = hosted.borrow_mut();
             let delivery = self.start(&mut h, now, spec, args, to);
             self.seal_later(&mut h);
+            if !h.held.is_empty() {
+                self.schedule(&mut h);
+            }
             delivery
         };
         if let Some(delivery) = delivery {
@@ -59,7 +65,7 @@ impl Worker {
         to: ReplyTo,
     ) -> Option<Delivery> {
         let tried = if h.held.blocks(spec, args) || h.role == RoleKind::Reconciling {
-            Tried::Hold
+            Tried::Hold(None)
         } else {
             self.attempt(h, now, spec, args)
         };
@@ -70,24 +76,20 @@ impl Worker {
                 h.waiting.push(decree, Waiter { to, reply, read });
                 None
             }
-            Tried::Hold => self.hold(
-                h,
-                Held {
-                    command: Command::of(spec, args),
-                    to,
-                    since: now,
-                },
-            ),
-        }
-    }
-
-    fn hold(&self, h: &mut Hosted, held: Held) -> Option<Delivery> {
-        match h.held.push(held) {
-            Ok(()) => {
-                self.schedule(h);
-                None
+            Tried::Hold(cold) => {
+                let command = Command::of(spec, args);
+                let mut out = Vec::new();
+                h.hold(
+                    Held {
+                        command,
+                        to,
+                        since: now,
+                        cold,
+                    },
+                    &mut out,
+                );
+                out.pop()
             }
-            Err((to, refused)) => Some((to, Outcome::Refused(refused))),
         }
     }
 
@@ -132,9 +134,9 @@ impl Worker {
                 Tried::Answer(Outcome::Reply(Reply::too_large()))
             }
             // The open mutation has no room for it: it waits for the next one, which a commit opens.
-            Err(Interrupt::Full) => Tried::Hold,
+            Err(Interrupt::Full) => Tried::Hold(None),
             Err(Interrupt::Cold) => Self::fetch(h),
-            Err(Interrupt::Failed(reason)) => Self::failed(h, reason),
+            Err(Interrupt::Failed(reason)) => Self::failed(&reason),
         }
     }
 
@@ -145,7 +147,12 @@ impl Worker {
         spec: &'static CommandSpec,
         args: &[&[u8]],
     ) -> Tried {
-        let wall = self.wall.at(now).max(h.storage.partition_time());
+        // R7: while a mutation is open reads see its time, for what has expired by then is made certain in it.
+        let wall = if h.awaited {
+            h.opened_at
+        } else {
+            self.wall.at(now).max(h.storage.partition_time())
+        };
         match crate::worker::positioned::read(&mut h.storage, spec, args, wall) {
             Ok(read) if read.depends_on_expiry => match self.open_mutation(h, now) {
                 Ok(()) => Self::await_expiry(h, args, read.reply),
@@ -158,7 +165,7 @@ impl Worker {
             Ok(read) => self.answer_read(h, read.reply),
             Err(Interrupt::Cold) => Self::fetch(h),
             Err(Interrupt::Full) => Tried::Answer(Outcome::Reply(Reply::too_large())),
-            Err(Interrupt::Failed(reason)) => Self::failed(h, reason),
+            Err(Interrupt::Failed(reason)) => Self::failed(&reason),
         }
     }
 
@@ -167,7 +174,7 @@ impl Worker {
         let leases = self.leases.lock();
         match h.core.may_serve_read(clock::now(), &leases) {
             Ok(()) => Tried::Answer(Outcome::Reply(reply)),
-            Err(Refusal::LeaseMissing | Refusal::Reconciling) => Tried::Hold,
+            Err(Refusal::LeaseMissing | Refusal::Reconciling) => Tried::Hold(None),
             Err(_) => Tried::Answer(Outcome::Refused(h.refusal())),
         }
     }
@@ -184,7 +191,7 @@ impl Worker {
                 Tried::Wait(h.storage.last().next(), reply, Effect::Some)
             }
             Err(Interrupt::Cold) => Self::fetch(h),
-            Err(_) => Tried::Hold,
+            Err(_) => Tried::Hold(None),
         }
     }
 
@@ -195,11 +202,12 @@ impl Worker {
         }
         match h.core.accepts_write() {
             // Writes come faster than the disk takes them: they wait for it, so that their senders slow down.
-            Ok(_) | Err(Refusal::WindowFull) if self.engine.overloaded() => Err(Tried::Hold),
+            Ok(_) | Err(Refusal::WindowFull) if self.engine.overloaded() => Err(Tried::Hold(None)),
             Ok(_) | Err(Refusal::WindowFull) => {
                 // One that nothing waits for is begun again, so that it has the time of now.
                 let decree = h.storage.last().next();
-                h.storage.begin(h.core.ballot(), decree, self.wall.at(now));
+                h.opened_at = self.wall.at(now).max(h.storage.partition_time());
+                h.storage.begin(h.core.ballot(), decree, h.opened_at);
                 Ok(())
             }
             Err(Refusal::TooFewMembers { members, needed }) => {
@@ -215,13 +223,15 @@ impl Worker {
     }
 
     fn fetch(h: &mut Hosted) -> Tried {
-        h.storage.fetch();
-        Tried::Hold
+        let ticket = h.storage.fetch();
+        h.fetching.extend(ticket);
+        Tried::Hold(ticket)
     }
 
-    fn failed(h: &mut Hosted, reason: String) -> Tried {
-        h.storage_failed(reason);
-        Tried::Answer(Outcome::Refused(h.refusal()))
+    /// The command is the victim; whether the storage as a whole is broken, the engine says by an event.
+    fn failed(reason: &str) -> Tried {
+        let text = format!("ERR the storage failed: {reason}").replace(['\r', '\n'], " ");
+        Tried::Answer(Outcome::Reply(Reply::error(Bytes::from(text))))
     }
 
     /// Closes the open mutation and hands it to the protocol, if the window has room for it.
@@ -239,15 +249,17 @@ impl Worker {
                 match waiter.read {
                     None => out.push((waiter.to, Outcome::Reply(waiter.reply))),
                     Some(command) => match self.answer_read(h, waiter.reply) {
+                        Tried::Answer(Outcome::Refused(refused)) => refuse(waiter.to, refused, out),
                         Tried::Answer(outcome) => out.push((waiter.to, outcome)),
-                        _ => out.extend(self.hold(
-                            h,
+                        _ => h.hold(
                             Held {
                                 command,
                                 to: waiter.to,
                                 since: clock::now(),
+                                cold: None,
                             },
-                        )),
+                            out,
+                        ),
                     },
                 }
             }
@@ -257,32 +269,55 @@ impl Worker {
 
     /// Something changed: tries the held commands again, in order.
     pub(crate) fn retry_held(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
-        if h.held.is_empty() || h.role == RoleKind::Reconciling {
+        if h.held.is_empty() {
             return;
         }
         let now = clock::now();
-        for held in h.held.take() {
-            let Held { command, to, since } = held;
-            if now.since(since) >= crate::worker::held::PATIENCE {
-                let busy = Refused::Busy("the partition was not able to serve it in time".into());
-                out.push((to, Outcome::Refused(busy)));
+        for Held {
+            command,
+            to,
+            since,
+            cold,
+        } in h.held.take()
+        {
+            if to.refused_before() {
+                let text = "an earlier request for the partition was refused; ask for both again, in order";
+                refuse(to, Refused::Busy(text.into()), out);
                 continue;
             }
-            let args: smallvec::SmallVec<[&[u8]; 8]> =
-                command.args.iter().map(|arg| &arg[..]).collect();
-            let tried = if h.held.blocks(command.spec, &args) {
-                Tried::Hold
+            if now.since(since) >= crate::worker::held::PATIENCE {
+                let text = "the partition was not able to serve it in time";
+                refuse(to, Refused::Busy(text.into()), out);
+                continue;
+            }
+            // What is still being fetched is not asked for again: each evaluation of a cold range counts as one try.
+            let fetching = cold.is_some_and(|ticket| h.fetching.contains(&ticket));
+            let args: SmallVec<[&[u8]; 8]> = command.args.iter().map(|arg| &arg[..]).collect();
+            let tried = if fetching
+                || h.role == RoleKind::Reconciling
+                || h.held.blocks(command.spec, &args)
+            {
+                Tried::Hold(cold)
             } else {
                 self.attempt(h, now, command.spec, &args)
             };
             drop(args);
             match tried {
+                Tried::Answer(Outcome::Refused(refused)) => refuse(to, refused, out),
                 Tried::Answer(outcome) => out.push((to, outcome)),
                 Tried::Wait(decree, reply, effect) => {
                     let read = (effect == Effect::None).then_some(command);
                     h.waiting.push(decree, Waiter { to, reply, read });
                 }
-                Tried::Hold => out.extend(self.hold(h, Held { command, to, since })),
+                Tried::Hold(cold) => h.hold(
+                    Held {
+                        command,
+                        to,
+                        since,
+                        cold,
+                    },
+                    out,
+                ),
             }
         }
     }

@@ -6,6 +6,7 @@
 use crate::worker::reply::{Command, Refused, ReplyTo};
 use bytes::Bytes;
 use commands::CommandSpec;
+use engine::Ticket;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(crate) struct Held {
     pub(crate) command: Command,
     pub(crate) to: ReplyTo,
     pub(crate) since: Instant,
+    /// Under which rows are being fetched for it.
+    pub(crate) cold: Option<Ticket>,
 }
 
 /// The waiting commands of one partition.
@@ -36,6 +39,10 @@ pub(crate) struct HeldQueue {
 }
 
 impl HeldQueue {
+    pub(crate) fn len(&self) -> usize {
+        self.commands.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.commands.is_empty()
     }
@@ -97,6 +104,7 @@ mod tests {
             command: Command::of(commands::resolve(args).unwrap(), args),
             to: ReplyTo::Resp(Sink::new(|_| {})),
             since: Instant::default(),
+            cold: None,
         }
     }
 

@@ -1,15 +1,19 @@
 //! One replica on this node: the protocol's core, its storage, its log, and the commands under way.
 
-use crate::worker::held::HeldQueue;
-use crate::worker::reply::{Delivery, Outcome, Refused};
+use crate::clock;
+use crate::worker::held::{Held, HeldQueue};
+use crate::worker::reply::{Delivery, Refused, refuse};
 use crate::worker::waiting::Waiting;
 use commit_log::{Log, Pin};
 use engine::{Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tokio::sync::oneshot;
-use types::{Ballot, Decree, Instant, LearnSignature, NodeId, PartitionId};
+use types::{Ballot, Decree, Instant, LearnSignature, NodeId, PartitionId, Timestamp};
+
+/// What the meta leader is told of: role, ballot, whether a member by its own disk, whether broken.
+pub(crate) type Standing = (RoleKind, Ballot, bool, bool);
 
 /// What a digest comes to, or why it does not.
 pub(crate) type DigestResult = Result<u128, String>;
@@ -27,6 +31,10 @@ pub(crate) struct Hosted {
     pub(crate) held: HeldQueue,
     /// Whether anything waits for the open mutation: only then is it worth submitting.
     pub(crate) awaited: bool,
+    /// The open mutation's time.
+    pub(crate) opened_at: Timestamp,
+    /// Rows on their way from the disk.
+    pub(crate) fetching: BTreeSet<Ticket>,
     /// Whether it is in the worker's list of partitions to seal.
     pub(crate) dirty: bool,
     /// The earliest call that is in the timers.
@@ -34,7 +42,7 @@ pub(crate) struct Hosted {
     /// The storage failed: nothing is served any more from this copy.
     pub(crate) broken: Option<String>,
     /// What the meta leader was last told.
-    pub(crate) reported: Option<(RoleKind, Ballot, bool)>,
+    pub(crate) reported: Option<Standing>,
     /// Emptied after every step; kept for its capacity.
     pub(crate) actions: Vec<Action>,
     pub(crate) teaching: BTreeMap<NodeId, Teaching>,
@@ -56,6 +64,8 @@ pub(crate) struct ReceivedCheckpoint {
     pub(crate) signature: LearnSignature,
     pub(crate) dir: PathBuf,
     pub(crate) decree: Decree,
+    /// The core took it: its reset record is in the log, or on its way there.
+    pub(crate) wanted: bool,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) installed: oneshot::Sender<Result<Decree, String>>,
 }
@@ -73,6 +83,15 @@ impl Hosted {
         self.role == RoleKind::Serving && self.broken.is_none()
     }
 
+    pub(crate) fn standing(&self) -> Standing {
+        (
+            self.core.role(),
+            self.core.ballot(),
+            self.core.is_member(),
+            self.broken.is_some(),
+        )
+    }
+
     /// Why a command is not evaluated here.
     pub(crate) fn refusal(&self) -> Refused {
         match (&self.broken, self.role) {
@@ -82,15 +101,6 @@ impl Hosted {
             }
             (None, _) => Refused::NotPrimary(self.core.configuration().cloned()),
         }
-    }
-
-    /// The reply of a write whose fate this node will not learn.
-    fn lost(read: bool, refusal: &Refused) -> Outcome {
-        Outcome::Refused(if read {
-            refusal.clone()
-        } else {
-            Refused::Unknown
-        })
     }
 
     /// The open mutation, closed; nothing if there is none, or no room for it yet.
@@ -106,23 +116,47 @@ impl Hosted {
         })
     }
 
-    /// This replica serves no more: what waits is told so.
+    /// This replica serves no more, or not for now: what waits is told so, or goes on waiting where its fate is still this
+    /// replica's to tell.
     pub(crate) fn abandon(&mut self, out: &mut Vec<Delivery>) {
         let refusal = self.refusal();
-        // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
+        // A primary that stays one under a new ballot commits what it has in flight, and answers for it then.
+        let stays = self.role == RoleKind::Reconciling && self.broken.is_none();
         let sent = self.storage.last();
         self.awaited = false;
+        let held = self.held.take();
         for (decree, waiter) in self.waiting.take() {
-            let unsent = decree > sent;
-            out.push((
-                waiter.to,
-                Self::lost(waiter.read.is_some() || unsent, &refusal),
-            ));
-        }
-        if self.role != RoleKind::Reconciling {
-            for held in self.held.take() {
-                out.push((held.to, Outcome::Refused(refusal.clone())));
+            match waiter.read {
+                // To be evaluated again, ahead of what came later.
+                Some(command) if stays => self.hold(
+                    Held {
+                        command,
+                        to: waiter.to,
+                        since: clock::now(),
+                        cold: None,
+                    },
+                    out,
+                ),
+                Some(_) => refuse(waiter.to, refusal.clone(), out),
+                // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
+                None if decree > sent => refuse(waiter.to, refusal.clone(), out),
+                None if stays => self.waiting.push(decree, waiter),
+                None => refuse(waiter.to, Refused::Unknown, out),
             }
+        }
+        for held in held {
+            if stays {
+                self.hold(held, out);
+            } else {
+                refuse(held.to, refusal.clone(), out);
+            }
+        }
+    }
+
+    /// Puts a command among those that wait, if there is room.
+    pub(crate) fn hold(&mut self, held: Held, out: &mut Vec<Delivery>) {
+        if let Err((to, refused)) = self.held.push(held) {
+            refuse(to, refused, out);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::inbox::Input;
 use crate::worker::Worker;
 use crate::worker::hosted::{Hosted, ReceivedCheckpoint};
-use crate::worker::perform::of_ticket;
+use crate::worker::perform::{of_ticket, remove_later};
 use engine::EngineEvent;
 use proto::meta::{self, to_node};
 use replication::{Deletion, Event, Message, MetaStream};
@@ -77,11 +77,14 @@ impl Worker {
                         signature,
                         dir,
                         decree,
+                        wanted: false,
                         ticket: None,
                         installed,
                     };
                     self.checkpoint_received(&mut hosted.borrow_mut(), received, &mut out);
                     self.deliver_all(out);
+                } else {
+                    remove_later(dir);
                 }
             }
             Input::PeerLost(node) => self.tell_all(&Event::PeerLost { node }),
@@ -154,6 +157,7 @@ impl Worker {
             }
             EngineEvent::Fetched(fetched) => {
                 self.with(fetched.partition, |worker, h, out| {
+                    h.fetching.remove(&fetched.ticket);
                     h.storage.install(fetched);
                     worker.retry_held(h, out);
                 });
@@ -198,6 +202,9 @@ impl Worker {
                     };
                     match base {
                         Ok(base) => {
+                            // What was broken has been replaced, and the log may forget what the new one has.
+                            h.broken = None;
+                            h.log.set_durable(partition, base.decree);
                             let _ = received.installed.send(Ok(base.decree));
                             Event::CheckpointInstalled {
                                 signature: received.signature,
@@ -215,8 +222,8 @@ impl Worker {
             }
             EngineEvent::Compacted { .. } => {}
             EngineEvent::Failed { partition, reason } => {
-                self.with(partition, |_, h, out| {
-                    h.storage_failed(reason);
+                self.with(partition, |worker, h, out| {
+                    worker.break_storage(h, reason);
                     h.abandon(out);
                 });
             }
@@ -294,6 +301,7 @@ impl Worker {
     fn delete_asked(&self, delete: meta::Delete) {
         let partition: PartitionId = delete.partition.unwrap_or_default().into();
         let Some(hosted) = self.find(partition) else {
+            self.delete_orphan(partition);
             return self.meta.deleted(partition);
         };
         let ballot = Ballot(delete.ballot);
@@ -318,7 +326,7 @@ impl Worker {
         let all = self.replicas.borrow().all();
         for hosted in &all {
             let mut h = hosted.borrow_mut();
-            h.reported = Some((h.core.role(), h.core.ballot(), h.core.is_member()));
+            h.reported = Some(h.standing());
         }
         let borrowed: Vec<_> = all.iter().map(|hosted| hosted.borrow()).collect();
         self.meta.report_all(borrowed.iter().map(|h| &**h));

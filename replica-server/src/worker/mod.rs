@@ -17,6 +17,7 @@ mod timers;
 mod waiting;
 
 pub(crate) use catalogue::{Finder, Found};
+pub(crate) use perform::remove_later;
 
 use crate::clock::{self, WallClock};
 use crate::cluster::Known;
@@ -31,11 +32,12 @@ use crate::worker::timers::Timers;
 use commands::Reply;
 use commit_log::Log;
 use engine::Engine;
-use replication::{Event, Leases};
+use replication::{Event, Leases, Message, RoleKind};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use types::{Instant, PartitionId};
 
@@ -78,6 +80,10 @@ pub(crate) struct Worker {
     /// Why the node must stop, once it must.
     failure: RefCell<Option<String>>,
     pub(crate) stop: Notify,
+    /// The process ends: nobody is called any more.
+    pub(crate) stopping: Cell<bool>,
+    /// A storage failed in this life: its replica resigns until it is made anew.
+    any_broken: Cell<bool>,
 }
 
 /// The node's replicas by place, and their places.
@@ -131,6 +137,8 @@ impl Worker {
             to_delete: RefCell::default(),
             failure: RefCell::default(),
             stop: Notify::new(),
+            stopping: Cell::new(false),
+            any_broken: Cell::new(false),
         })
     }
 
@@ -212,12 +220,10 @@ impl Worker {
     pub(crate) async fn call_when_due(self: Rc<Self>) {
         loop {
             let now = clock::now();
-            let due = self.timers.borrow_mut().pop(now);
-            if let Some(hosted) = due.and_then(|place| self.at(place)) {
-                self.call(&hosted, now);
-                continue;
-            }
-            if due.is_some() {
+            if let Some((deadline, place)) = self.timers.borrow_mut().pop(now) {
+                if let Some(hosted) = self.at(place) {
+                    self.call(&hosted, deadline, now);
+                }
                 continue;
             }
             let next = self.timers.borrow().next();
@@ -233,10 +239,13 @@ impl Worker {
         }
     }
 
-    fn call(&self, hosted: &Rc<RefCell<Hosted>>, now: Instant) {
+    fn call(&self, hosted: &Rc<RefCell<Hosted>>, deadline: Instant, now: Instant) {
         let mut out = Vec::new();
         {
             let mut h = hosted.borrow_mut();
+            if h.scheduled != Some(deadline) {
+                return;
+            }
             h.scheduled = None;
             if h.core.deadline().is_some_and(|deadline| deadline <= now) {
                 self.drive(&mut h, Event::Tick, &mut out);
@@ -250,12 +259,24 @@ impl Worker {
 
     /// Sees to it that the replica is called when it wants to be.
     fn schedule(&self, h: &mut Hosted) {
-        /// How often commands are tried that wait for a lease, whose coming nobody announces.
-        const RETRY: std::time::Duration = std::time::Duration::from_millis(5);
-        let retry = (!h.held.is_empty()).then(|| clock::now() + RETRY);
+        /// How often commands are tried that wait for a lease, whose coming nobody announces; many of them less often.
+        const RETRY: Duration = Duration::from_millis(5);
+        const MANY: usize = 1000;
+        /// A replica that wants to be called at once still lets others have their turn.
+        const SOONEST: Duration = Duration::from_millis(1);
+        if self.stopping.get() {
+            return;
+        }
+        let now = clock::now();
+        let retry = match h.held.len() {
+            0 => None,
+            1..MANY => Some(now + RETRY),
+            _ => Some(now + RETRY * 10),
+        };
         let Some(wanted) = [h.core.deadline(), retry].into_iter().flatten().min() else {
             return;
         };
+        let wanted = wanted.max(now + SOONEST);
         if h.scheduled.is_some_and(|scheduled| scheduled <= wanted) {
             return;
         }
@@ -268,7 +289,7 @@ impl Worker {
 
     /// What every step of a replica leads to.
     fn after_step(&self, h: &mut Hosted) {
-        let standing = (h.core.role(), h.core.ballot(), h.core.is_member());
+        let standing = h.standing();
         if h.reported != Some(standing) && self.meta.is_up() {
             h.reported = Some(standing);
             self.meta.report(h);
@@ -292,5 +313,32 @@ impl Worker {
 
     pub(crate) fn failure(&self) -> Option<String> {
         self.failure.borrow().clone()
+    }
+
+    /// The partition's storage is broken: this copy serves nothing more, and does not stand in the way of those that can (R6).
+    fn break_storage(&self, h: &mut Hosted, reason: String) {
+        h.storage_failed(reason);
+        self.any_broken.set(true);
+        self.resign(h);
+    }
+
+    fn resign(&self, h: &Hosted) {
+        let leads = matches!(h.core.role(), RoleKind::Serving | RoleKind::Reconciling);
+        if let (true, Some(configuration)) = (leads && h.broken.is_some(), h.core.configuration()) {
+            for member in &configuration.secondaries {
+                let ballot = h.core.ballot();
+                self.peers
+                    .send(member.node, h.id, Message::Resign { ballot });
+            }
+        }
+    }
+
+    /// Broken primaries say so again, for a message may be lost.
+    pub(crate) fn resign_again(&self) {
+        if self.any_broken.get() {
+            for hosted in self.hosted_all() {
+                self.resign(&hosted.borrow());
+            }
+        }
     }
 }

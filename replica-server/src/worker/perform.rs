@@ -8,7 +8,8 @@ use crate::worker::reply::Delivery;
 use commit_log::{Appended, ReadError};
 use replication::{Action, Event, Flush, LogRead, RoleKind};
 use smallvec::SmallVec;
-use types::{Decree, Instant, LearnSignature, NodeId, Record, RecordBody};
+use std::path::PathBuf;
+use types::{Decree, Instant, LearnKind, LearnSignature, NodeId, Record, RecordBody};
 
 /// Events that actions lead to at once.
 type Echoes = SmallVec<[Event; 4]>;
@@ -70,7 +71,7 @@ impl Worker {
                 Action::Send { to, message } => self.peers.send(to, h.id, message),
                 Action::Stage(mutation) => {
                     if let Err(error) = h.storage.stage(&mutation) {
-                        h.storage_failed(error.to_string());
+                        self.break_storage(h, error.to_string());
                     }
                 }
                 Action::Unstage { above } => h.storage.truncate(above),
@@ -93,7 +94,11 @@ impl Worker {
                     self.read_log(h, learner, signature, from, max_bytes);
                 }
                 Action::SendCheckpoint { learner, signature } => {
-                    let into = self.engine.scratch(&format!("out-{}-{learner}", h.id));
+                    let into = self.engine.scratch(&format!(
+                        "out-{}-{learner}-{:x}",
+                        h.id,
+                        rand::random::<u64>()
+                    ));
                     let ticket = h.storage.checkpoint(into);
                     let teaching = h.teaching.entry(learner).or_default();
                     teaching.pin = h.log.pin(h.id, h.storage.committed().next());
@@ -127,6 +132,17 @@ impl Worker {
         flush: Flush,
         echoes: &mut Echoes,
     ) {
+        if let RecordBody::Reset {
+            signature,
+            base,
+            kind: LearnKind::Checkpoint,
+            ..
+        } = &body
+            && let Some(received) = &mut h.received
+            && (received.signature, received.decree) == (*signature, *base)
+        {
+            received.wanted = true;
+        }
         let record = [Record {
             partition: h.id,
             body,
@@ -213,15 +229,29 @@ impl Worker {
         out: &mut Vec<Delivery>,
     ) {
         let (signature, decree) = (received.signature, received.decree);
-        h.received = Some(received);
-        self.drive(h, Event::CheckpointReceived { signature, decree }, out);
-        // What the core does not want is not kept: the sender is told by the dropped answer.
+        // One that is being installed is not thrown away for its repetition.
         if h.received
             .as_ref()
-            .is_some_and(|received| received.ticket.is_none())
-            && let Some(unwanted) = h.received.take()
+            .is_some_and(|earlier| earlier.wanted && earlier.signature == signature)
         {
-            let _ = std::fs::remove_dir_all(&unwanted.dir);
+            return remove_later(received.dir);
+        }
+        if let Some(earlier) = h.received.replace(received) {
+            remove_later(earlier.dir);
+        }
+        self.drive(h, Event::CheckpointReceived { signature, decree }, out);
+        // What the core does not want is not kept: the sender is told by the dropped answer.
+        if let Some(unwanted) = h.received.take_if(|received| !received.wanted) {
+            remove_later(unwanted.dir);
         }
     }
+}
+
+/// Removes a directory, however large, beside the worker.
+pub(crate) fn remove_later(dir: PathBuf) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = std::fs::remove_dir_all(&dir) {
+            tracing::warn!(dir = %dir.display(), %error, "a checkpoint that nobody needs was not removed");
+        }
+    });
 }

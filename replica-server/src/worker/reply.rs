@@ -14,6 +14,24 @@ pub(crate) enum ReplyTo {
     Stream(StreamReply),
 }
 
+impl ReplyTo {
+    /// Whether an earlier command of the same sender for the same partition was refused: then this one is not to overtake it.
+    pub(crate) fn refused_before(&self) -> bool {
+        match self {
+            Self::Resp(_) => false,
+            Self::Stream(reply) => reply.refused_before(),
+        }
+    }
+}
+
+/// Refuses a command; those behind it in the same stream are known to be refused from here on, before any of them is tried.
+pub(crate) fn refuse(to: ReplyTo, refused: Refused, out: &mut Vec<Delivery>) {
+    if let (ReplyTo::Stream(reply), Refused::Busy(_) | Refused::NotPrimary(_)) = (&to, &refused) {
+        reply.will_be_refused();
+    }
+    out.push((to, Outcome::Refused(refused)));
+}
+
 /// Why a command was not done. Nothing of it took effect, but for [`Refused::Unknown`].
 #[derive(Clone, Debug)]
 pub(crate) enum Refused {

@@ -20,8 +20,8 @@ impl Timers {
         self.heap.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
-    /// Who is due.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<u32> {
-        (self.next()? <= now).then(|| self.heap.pop().map(|Reverse((_, place))| place))?
+    /// Who is due, and since when. An entry that its partition no longer goes by is to be passed over.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, u32)> {
+        (self.next()? <= now).then(|| self.heap.pop().map(|Reverse(due)| due))?
     }
 }
