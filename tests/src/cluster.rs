@@ -1,6 +1,6 @@
 //! A onebox in a directory of its own: started, killed in part or whole, started again, and gone with the value that holds it.
 
-use crate::poll::{eventually, until};
+use crate::poll::{PATIENCE, PAUSE, eventually, until};
 use crate::{process, program};
 use serde::Deserialize;
 use std::fmt::Write;
@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// What a onebox is asked for. The default is a new user's cluster.
@@ -273,8 +274,10 @@ impl Drop for Cluster {
         // The kernel ends the servers with the onebox.
         process::kill(onebox.id());
         let _ = onebox.wait();
-        if !std::thread::panicking() {
-            gone(&processes);
+        // Before its directory goes too: a dying server may still write. No panic here, a failed test has one already.
+        let end = Instant::now() + PATIENCE;
+        while processes.iter().any(|&number| process::lives(number)) && Instant::now() < end {
+            std::thread::sleep(PAUSE);
         }
     }
 }

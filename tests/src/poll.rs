@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// How long anything at all may take before a test gives up; generous, because machines that test are busy.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks `answer` until it gives something. Its errors are what the panic shows when [`PATIENCE`] is over.
 pub fn eventually<T>(what: &str, mut answer: impl FnMut() -> Result<T, String>) -> T {
