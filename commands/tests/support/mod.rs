@@ -229,7 +229,10 @@ pub fn config(cases: u32) -> Config {
 
 /// Milliseconds since the epoch, by the system's clock.
 pub fn wall_clock() -> u64 {
-    #[allow(clippy::disallowed_methods, reason = "a seed is to differ from run to run; it is printed")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a seed is to differ from run to run; it is printed"
+    )]
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     since_epoch.as_millis() as u64
 }
