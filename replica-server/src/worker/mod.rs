@@ -220,7 +220,9 @@ impl Worker {
     pub(crate) async fn call_when_due(self: Rc<Self>) {
         loop {
             let now = clock::now();
-            if let Some((deadline, place)) = self.timers.borrow_mut().pop(now) {
+            // Not in the condition itself: whoever is called adds timers.
+            let due = self.timers.borrow_mut().pop(now);
+            if let Some((deadline, place)) = due {
                 if let Some(hosted) = self.at(place) {
                     self.call(&hosted, deadline, now);
                 }
