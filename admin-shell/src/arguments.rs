@@ -188,8 +188,8 @@ pub(crate) enum TableCommand {
         #[arg(long, default_value_t = Durability::Sync)]
         durability: Durability,
         /// Clients must give it.
-        #[arg(long = "with-password", value_name = "PASSWORD")]
-        with_password: Option<String>,
+        #[arg(long, value_name = "PASSWORD")]
+        password: Option<String>,
         /// Writes are refused below so many copies [half of the copies, rounded down, plus one].
         #[arg(long, value_name = "N")]
         min_replicas: Option<u32>,

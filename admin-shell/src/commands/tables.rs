@@ -14,7 +14,7 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
             partitions,
             replicas,
             durability,
-            with_password,
+            password,
             min_replicas,
         } => {
             let table = admin
@@ -23,7 +23,7 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
                     partitions: *partitions,
                     replicas: *replicas,
                     durability: *durability,
-                    password: with_password.clone().unwrap_or_default(),
+                    password: password.clone().unwrap_or_default(),
                     min_replicas: min_replicas.unwrap_or_default(),
                 })
                 .await?;

@@ -13,7 +13,10 @@ use proto::data::data_server::Data;
 use proto::data::{self, RequestBatch, ResponseBatch, refusal::Kind, response};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 use types::{PartitionId, TableId};
@@ -36,24 +39,56 @@ impl Batch for ResponseBatch {
 }
 
 /// A stream on its way to the worker.
-pub(crate) type Arrived = (Streaming<RequestBatch>, Queue<ResponseBatch>);
+pub(crate) type Arrived = (Streaming<RequestBatch>, Queue<ResponseBatch>, LastWord);
+
+/// Why a stream is ended, if not because the client ended it.
+pub(crate) type LastWord = Arc<OnceLock<Status>>;
+
+/// The responses of a stream, and then perhaps the last word.
+pub(crate) struct Responses {
+    messages: Messages<ResponseBatch>,
+    last_word: LastWord,
+    ended: bool,
+}
+
+impl futures::Stream for Responses {
+    type Item = Result<ResponseBatch, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut self.messages).poll_next(context) {
+            Poll::Ready(None) => {
+                self.ended = true;
+                Poll::Ready(self.last_word.get().cloned().map(Err))
+            }
+            other => other.map(|next| next.map(Ok)),
+        }
+    }
+}
 
 /// The gRPC side: hands streams to the worker, which lives on the same thread but is not `Send`.
 pub(crate) struct DataService(pub(crate) mpsc::UnboundedSender<Arrived>);
 
 #[tonic::async_trait]
 impl Data for DataService {
-    type ExecuteStream = Unfailing<Messages<ResponseBatch>>;
+    type ExecuteStream = Responses;
 
     async fn execute(
         &self,
         request: Request<Streaming<RequestBatch>>,
     ) -> Result<Response<Self::ExecuteStream>, Status> {
         let (queue, messages) = Queue::new();
+        let last_word = LastWord::default();
         self.0
-            .send((request.into_inner(), queue))
+            .send((request.into_inner(), queue, last_word.clone()))
             .map_err(|_| Status::unavailable("the server is stopping"))?;
-        Ok(Response::new(Unfailing(messages)))
+        Ok(Response::new(Responses {
+            messages,
+            last_word,
+            ended: false,
+        }))
     }
 }
 
@@ -63,11 +98,8 @@ pub(crate) struct Unfailing<S>(pub(crate) S);
 impl<S: futures::Stream + Unpin> futures::Stream for Unfailing<S> {
     type Item = Result<S::Item, Status>;
 
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        std::pin::Pin::new(&mut self.0)
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.0)
             .poll_next(context)
             .map(|next| next.map(Ok))
     }
@@ -92,7 +124,7 @@ pub(crate) struct StreamReply {
 }
 
 /// Serves one stream until either side ends it.
-pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses): Arrived) {
+pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses, last_word): Arrived) {
     let stream = Rc::new(Stream {
         responses,
         in_flight: Cell::new(0),
@@ -107,15 +139,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses): Arrived
             Ok(None) => break,
             Err(status) => {
                 tracing::debug!(%status, "a client's stream ended");
+                let _ = last_word.set(status);
                 break;
             }
         };
         if first && batch.protocol != proto::PROTOCOL {
-            tracing::warn!(
-                theirs = batch.protocol,
-                ours = proto::PROTOCOL,
-                "a client speaks another protocol version"
-            );
+            let (theirs, ours) = (batch.protocol, proto::PROTOCOL);
+            let text = format!("this server speaks protocol version {ours}, not {theirs}");
+            let _ = last_word.set(Status::failed_precondition(text));
             break;
         }
         first = false;

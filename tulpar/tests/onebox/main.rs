@@ -140,7 +140,7 @@ fn tables_are_made_dropped_and_recalled_from_the_shell() {
         "1",
         "--durability",
         "buffered",
-        "--with-password",
+        "--password",
         "secret",
     ]);
     assert_eq!(made["durability"], "buffered");
