@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
 use std::time::Instant;
 use tempfile::TempDir;
 
@@ -107,17 +108,19 @@ impl Cluster {
             .expect("tulpar starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("its stdout is a pipe"));
         self.onebox = Some(child);
-        let mut line = String::new();
-        stdout
-            .read_line(&mut line)
-            .expect("the onebox's line is text");
+        let (said, ready) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let _ = stdout.read_line(&mut line);
+            let _ = said.send(line);
+            // Goes on reading, so that a onebox with more to say is never stopped by a full pipe.
+            std::io::copy(&mut stdout, &mut std::io::sink())
+        });
+        let line = ready.recv_timeout(PATIENCE).unwrap_or_default();
         assert!(
             line.starts_with("ready: redis "),
-            "not ready: {line}{}",
-            self.logs()
+            "the onebox is not ready: {line:?}"
         );
-        // Goes on reading, so that a onebox with more to say is never stopped by a full pipe.
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     }
 
     /// The onebox's own directory.
