@@ -8,7 +8,7 @@ use crate::completion::Deliveries;
 use crate::core::Core;
 use crate::driver::Driver;
 use crate::lane::Lane;
-use crate::stream::{InFlight, Lost, Outgoing, Stream};
+use crate::stream::{InFlight, Lost, Stream, outgoing};
 use bytes::Bytes;
 use proto::data::{RequestBatch, Response, ResponseBatch, TableCredential, response};
 use std::error::Error as _;
@@ -219,7 +219,7 @@ impl Link {
             .map_err(|error| Status::from_error(Box::new(error)))?;
         let path = PathAndQuery::from_static("/tulpar.data.v1.Data/Execute");
         let response = grpc
-            .streaming(Request::new(Outgoing(Arc::clone(stream))), path, BatchCodec)
+            .streaming(Request::new(outgoing(Arc::clone(stream))), path, BatchCodec)
             .await?;
         Ok(response.into_inner())
     }

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use proto::data::{Response, response};
 use slab::Slab;
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -269,28 +269,54 @@ impl State {
 }
 
 /// The transport's end of a stream: batches as it is ready to send them.
-pub(crate) struct Outgoing(pub(crate) Arc<Stream>);
+pub(crate) fn outgoing(stream: Arc<Stream>) -> impl futures::Stream<Item = Bytes> + Send {
+    futures::stream::unfold(stream, |stream| async move {
+        let next = poll_fn(|context| stream.poll_next(context)).await;
+        if next == Next::Filling {
+            // Whoever else can push now does so first: the cost of a message hardly depends on how many requests it carries.
+            tokio::task::yield_now().await;
+        }
+        stream.take().map(|batch| (batch, stream))
+    })
+}
 
-impl futures::Stream for Outgoing {
-    type Item = Bytes;
+/// What there is to send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// A batch to which more can be added.
+    Filling,
+    /// A whole one, or the end.
+    Whole,
+}
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut state = self.0.lock();
+impl Stream {
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Next> {
+        let mut state = self.lock();
+        if !state.open || state.hello.is_some() || !state.full.is_empty() {
+            return Poll::Ready(Next::Whole);
+        }
+        if state.filling_requests > 0 {
+            return Poll::Ready(Next::Filling);
+        }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// The next batch; nothing when the stream has ended.
+    fn take(&self) -> Option<Bytes> {
+        let mut state = self.lock();
         if !state.open {
-            return Poll::Ready(None);
+            return None;
         }
         if let Some(hello) = state.hello.take() {
-            return Poll::Ready(Some(hello));
+            return Some(hello);
         }
         if state.full.is_empty() {
             let last = state.serial;
             state.seal(last);
         }
-        if let Some((batch, last)) = state.full.pop_front() {
-            state.taken = last;
-            return Poll::Ready(Some(batch));
-        }
-        state.waker = Some(context.waker().clone());
-        Poll::Pending
+        let (batch, last) = state.full.pop_front()?;
+        state.taken = last;
+        Some(batch)
     }
 }

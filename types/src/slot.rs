@@ -71,32 +71,45 @@ fn hash_tag(key: &[u8]) -> &[u8] {
     }
 }
 
-/// CRC16-CCITT (XMODEM): polynomial 0x1021, start 0, as the cluster specification names it.
-const fn crc16_table() -> [u16; 256] {
-    let mut table = [0u16; 256];
-    let mut i = 0;
-    while i < 256 {
-        let mut crc = (i as u16) << 8;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 0x8000 != 0 {
-                (crc << 1) ^ 0x1021
-            } else {
-                crc << 1
-            };
-            bit += 1;
+/// CRC16-CCITT (XMODEM): polynomial 0x1021, start 0, as the cluster specification names it. `[k][b]` is that of byte `b` with `k` zero
+/// bytes behind it, so that eight bytes take eight lookups that do not wait for each other: every command needs the slot of its key.
+const fn crc16_tables() -> [[u16; 256]; 8] {
+    let mut tables = [[0u16; 256]; 8];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut zeros = 0;
+        while zeros < 8 {
+            let mut bit = 0;
+            while bit < 8 {
+                crc = if crc & 0x8000 != 0 {
+                    (crc << 1) ^ 0x1021
+                } else {
+                    crc << 1
+                };
+                bit += 1;
+            }
+            tables[zeros][byte] = crc;
+            zeros += 1;
         }
-        table[i] = crc;
-        i += 1;
+        byte += 1;
     }
-    table
+    tables
 }
 
-static CRC16: [u16; 256] = crc16_table();
+static CRC16: [[u16; 256]; 8] = crc16_tables();
 
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| {
-        (crc << 8) ^ CRC16[usize::from((crc >> 8) as u8 ^ byte)]
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let crc = chunks.iter().fold(0u16, |crc, chunk| {
+        let mut chunk = *chunk;
+        let [high, low] = crc.to_be_bytes();
+        chunk[0] ^= high;
+        chunk[1] ^= low;
+        (0..8).fold(0, |sum, at| sum ^ CRC16[7 - at][usize::from(chunk[at])])
+    });
+    rest.iter().fold(crc, |crc, &byte| {
+        (crc << 8) ^ CRC16[0][usize::from((crc >> 8) as u8 ^ byte)]
     })
 }
 
@@ -107,6 +120,21 @@ mod tests {
     #[test]
     fn slots_are_those_of_the_cluster_specification() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
+        let bitwise = |bytes: &[u8]| {
+            bytes.iter().fold(0u16, |crc, &byte| {
+                (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| {
+                    (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 }
+                })
+            })
+        };
+        let bytes: Vec<u8> = (0..40).map(|i| (i * 151 % 256) as u8).collect();
+        for length in 0..=bytes.len() {
+            assert_eq!(
+                crc16(&bytes[..length]),
+                bitwise(&bytes[..length]),
+                "{length}"
+            );
+        }
         assert_eq!(Slot::of(b"foo"), Slot(12182));
         assert_eq!(
             Slot::of(b"{user1000}.following"),
