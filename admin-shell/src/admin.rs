@@ -185,7 +185,7 @@ impl Admin {
         }
         let mut reason = "no address given".to_owned();
         for address in &self.addresses {
-            match connect(address).await {
+            match connect(address, CALL_TIMEOUT).await {
                 Ok(channel) => {
                     let client =
                         AdminClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
@@ -222,12 +222,12 @@ impl Admin {
 }
 
 /// Connects to a gRPC server at `host:port`; an error is one line for people.
-pub(crate) async fn connect(address: &str) -> Result<Channel, String> {
+pub(crate) async fn connect(address: &str, call_timeout: Duration) -> Result<Channel, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| format!("'{address}' is no HOST:PORT"))?;
     endpoint
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(CALL_TIMEOUT)
+        .timeout(call_timeout)
         .connect()
         .await
         .map_err(|error| innermost(&error))

@@ -153,6 +153,8 @@ pub(crate) fn put_record(out: &mut AlignedBuffer, record: &Record, restated: boo
                 &[*id as u64, (id >> 64) as u64],
             );
         }
+        // The same entry as the log's own: it is read back as such, whoever found the damage.
+        RecordBody::Quarantined => put_words(out, kind::QUARANTINED, flags, partition, &[]),
         RecordBody::Deleted => put_words(out, kind::DELETED, flags, partition, &[]),
     }
 }

@@ -136,12 +136,9 @@ impl Index {
                 on_disk(id),
                 recovering.is_some(),
             );
-            self.set_mark(
-                id,
-                mark_kind(&record.body),
-                sequence,
-                Some(record.body.clone()),
-            );
+            let kind = mark_kind(&record.body);
+            let body = (kind != MarkKind::Quarantined).then(|| record.body.clone());
+            self.set_mark(id, kind, sequence, body);
         }
         if new && lost_track && !clears_quarantine(&record.body) {
             self.set_mark(id, MarkKind::Quarantined, sequence, None);
@@ -365,6 +362,7 @@ fn mark_kind(body: &RecordBody) -> MarkKind {
         RecordBody::Configuration(_) => MarkKind::Configuration,
         RecordBody::Proposed(_) => MarkKind::Proposed,
         RecordBody::Boot(_) => MarkKind::Boot,
+        RecordBody::Quarantined => MarkKind::Quarantined,
         // Mutations are runs, not marks; the callers keep them apart.
         RecordBody::Mutation(_) | RecordBody::Deleted => MarkKind::Deleted,
     }

@@ -42,3 +42,4 @@ pub use event::{Checkpoint, Digest, EngineEvent, EventHook, Hooks, SyncHook, Tic
 pub use fetch::Fetched;
 pub use options::EngineOptions;
 pub use partition::{Partition, PartitionStats, Read, Sealed, StageError, Written};
+pub use pool::contains_panics;

@@ -1,5 +1,6 @@
 //! Threads that do what would block a worker, first come first served.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -77,7 +78,17 @@ impl Pool {
     }
 }
 
+thread_local! {
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic on this thread ends one task of a partition and nothing else.
+pub fn contains_panics() -> bool {
+    CONTAINED.get()
+}
+
 fn work(shared: &Shared) {
+    CONTAINED.set(true);
     loop {
         let task = {
             let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);

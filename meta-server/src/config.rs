@@ -1,6 +1,6 @@
 //! What a meta server can be told, with the defaults.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ pub struct MetaConfig {
     /// Listen beyond loopback although a secret is missing: whoever reaches the port may administer the cluster or join it.
     pub allow_unauthenticated: bool,
     /// How long a partition stays short of a copy before another node gets one, if the one that had it does not come back.
-    #[serde(deserialize_with = "duration")]
+    #[serde(with = "humantime_serde")]
     pub repair_delay: Duration,
     /// How long a dropped table can be recalled.
-    #[serde(deserialize_with = "duration")]
+    #[serde(with = "humantime_serde")]
     pub drop_retention: Duration,
     /// A replica server that sent nothing for so long is disconnected. Changes no configuration by itself.
-    #[serde(deserialize_with = "duration")]
+    #[serde(with = "humantime_serde")]
     pub beat_timeout: Duration,
     /// Replicas that are brought in on one node at a time.
     pub learns_per_node: usize,
@@ -61,62 +61,9 @@ impl MetaConfig {
     }
 }
 
-/// Reads `500ms`, `5s`, `5min`, `24h`, `7d`.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).ok_or_else(|| {
-        serde::de::Error::custom(format!(
-            "a duration is a whole number with ms, s, min, h or d behind it, not '{text}'"
-        ))
-    })
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let milliseconds = match unit.trim() {
-        "ms" => 1,
-        "s" => 1000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    let number: u64 = number.parse().ok()?;
-    Some(Duration::from_millis(number.checked_mul(milliseconds)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_read_as_written() {
-        for (text, milliseconds) in [
-            ("500ms", 500),
-            ("5s", 5000),
-            ("5 min", 300_000),
-            ("24h", 86_400_000),
-            ("1d", 86_400_000),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Some(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
-        }
-        for text in [
-            "",
-            "5",
-            "s",
-            "-5s",
-            "1.5s",
-            "5 fortnights",
-            "99999999999999999999s",
-            "99999999999999999d",
-        ] {
-            assert_eq!(parse_duration(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn an_unknown_key_is_refused_by_name() {

@@ -4,7 +4,6 @@ use replication::LeaseSettings;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 use types::ByteSize;
 
@@ -45,19 +44,19 @@ pub struct ReplicaConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct Budgets {
     /// Cached rows of RocksDB.
-    #[serde(deserialize_with = "from_text")]
+    #[serde(deserialize_with = "size")]
     pub row_cache: ByteSize,
     /// Cached blocks of RocksDB's files.
-    #[serde(deserialize_with = "from_text")]
+    #[serde(deserialize_with = "size")]
     pub block_cache: ByteSize,
     /// Committed writes that RocksDB does not have yet.
-    #[serde(deserialize_with = "from_text")]
+    #[serde(deserialize_with = "size")]
     pub overlay: ByteSize,
     /// RocksDB's memtables, all partitions together.
-    #[serde(deserialize_with = "from_text")]
+    #[serde(deserialize_with = "size")]
     pub memtables: ByteSize,
     /// The commit log on disk, for each durability.
-    #[serde(deserialize_with = "from_text")]
+    #[serde(deserialize_with = "size")]
     pub log: ByteSize,
     /// RocksDBs open at once.
     pub open_partitions: usize,
@@ -68,16 +67,16 @@ pub struct Budgets {
 #[serde(deny_unknown_fields, default)]
 pub struct Leases {
     /// How often nodes that share partitions send each other a beacon.
-    #[serde(deserialize_with = "span")]
+    #[serde(with = "humantime_serde")]
     pub beacon: Duration,
     /// How long a primary may serve reads on a beacon that was granted.
-    #[serde(deserialize_with = "span")]
+    #[serde(with = "humantime_serde")]
     pub lease: Duration,
     /// How long the granting secondary waits before it proposes itself.
-    #[serde(deserialize_with = "span")]
+    #[serde(with = "humantime_serde")]
     pub grace: Duration,
     /// How long the log writer or the worker may stand still before the node stops vouching for itself.
-    #[serde(deserialize_with = "span")]
+    #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
 }
 
@@ -88,10 +87,10 @@ pub struct RespLimits {
     /// Clients connected at once.
     pub max_clients: usize,
     /// Largest single argument.
-    #[serde(deserialize_with = "from_text")]
+    #[serde(deserialize_with = "size")]
     pub max_bulk: ByteSize,
     /// Longest key.
-    #[serde(deserialize_with = "from_text")]
+    #[serde(deserialize_with = "size")]
     pub max_key: ByteSize,
 }
 
@@ -186,26 +185,9 @@ impl ReplicaConfig {
     }
 }
 
-fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(from: D) -> Result<T, D::Error> {
+/// Reads `64MiB` and its like.
+fn size<'de, D: Deserializer<'de>>(from: D) -> Result<ByteSize, D::Error> {
     String::deserialize(from)?
         .parse()
         .map_err(de::Error::custom)
-}
-
-fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit.trim() {
-        "ms" => 1,
-        "s" => 1000,
-        "min" => 60_000,
-        _ => 0,
-    };
-    match number.parse::<u64>() {
-        Ok(number) if scale > 0 && number > 0 => Ok(Duration::from_millis(number * scale)),
-        _ => Err(de::Error::custom(format!(
-            "a span is a whole number above 0 with ms, s or min behind it, not '{text}'"
-        ))),
-    }
 }

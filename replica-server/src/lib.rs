@@ -1,6 +1,6 @@
 //! A replica server: the shell around the protocol's core, the commit log and the storage engine.
 //!
-//! Reading order: `run` (what is started, and how it ends), `directory` and `cluster` (who this node is, what it knows of others),
+//! Reading order: `run` (what is started), `ending` (hand-over and end), `directory` and `cluster` (who this node is, what it knows of others),
 //! `worker` (replicas and commands), `services` (the ports), `peers` (other replica servers), `meta_link` (the meta leader),
 //! `stream_queue` and `inbox` (what connects them), `clock`. [`remote`] is a gateway's way to all replica servers.
 //!
@@ -13,6 +13,7 @@ mod clock;
 mod cluster;
 mod config;
 mod directory;
+mod ending;
 mod inbox;
 mod meta_link;
 mod peers;
@@ -24,4 +25,5 @@ mod worker;
 
 pub use config::{Budgets, Leases, ReplicaConfig, RespLimits};
 pub use directory::DirectoryError;
+pub use ending::Ending;
 pub use run::{Listening, StartError, run};

@@ -3,6 +3,7 @@
 use crate::cluster::Known;
 use crate::config::ReplicaConfig;
 use crate::directory::{DataDirectory, DirectoryError};
+use crate::ending::{self, Ending};
 use crate::inbox::Input;
 use crate::meta_link::{self, About, MetaLink};
 use crate::peers::beacons::{self, Pulse};
@@ -20,7 +21,7 @@ use proto::common::NodeAddress;
 use proto::data::data_server::DataServer;
 use proto::inspect::inspect_server::InspectServer;
 use proto::peer::peers_server::PeersServer;
-use replication::{Event, Leases};
+use replication::Leases;
 use rustix::process::{Resource, getrlimit};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
@@ -85,13 +86,13 @@ struct Ports {
     listening: Listening,
 }
 
-/// Runs a replica server on this thread and some of its own, until `shutdown` says so (or is dropped) or it must stop.
+/// Runs a replica server on this thread and some of its own, until `shutdown` says how (dropped: at once) or it must stop.
 ///
 /// `ready` is called once, when the directory is open and both ports accept; the meta server may not have been reached by then.
 pub fn run(
     config: ReplicaConfig,
     ready: impl FnOnce(Listening),
-    shutdown: oneshot::Receiver<()>,
+    shutdown: oneshot::Receiver<Ending>,
 ) -> Result<(), StartError> {
     config.check().map_err(StartError::Config)?;
     check_open_files(config.budgets.open_partitions)?;
@@ -281,7 +282,7 @@ async fn serve(
     found: Vec<Found>,
     (inbox, inputs): (mpsc::UnboundedSender<Input>, mpsc::UnboundedReceiver<Input>),
     ready: impl FnOnce(Listening),
-    shutdown: oneshot::Receiver<()>,
+    shutdown: oneshot::Receiver<Ending>,
 ) -> Result<(), StartError> {
     let system = |error: &dyn std::fmt::Display| StartError::System(error.to_string());
     let listening = ports.listening;
@@ -395,6 +396,7 @@ async fn serve(
         .add_service(InspectServer::new(InspectService {
             questions,
             inbox: inbox.clone(),
+            introduction: introduction.clone(),
         }))
         .serve_with_incoming(TcpIncoming::from(incoming).with_nodelay(Some(true)));
     spawn_local(async move {
@@ -448,14 +450,18 @@ async fn serve(
     ready(listening);
     let stop = async {
         tokio::select! {
-            _ = shutdown => {}
+            told = shutdown => {
+                if told == Ok(Ending::HandOver) {
+                    ending::hand_over(&worker).await;
+                }
+            }
             () = worker.stop.notified() => {}
         }
     };
     resp_gateway::serve(ports.redis, options, backend, stop)
         .await
         .map_err(|error| system(&error))?;
-    end(&worker).await;
+    ending::end(&worker).await;
     match worker.failure() {
         Some(reason) => Err(StartError::Failed(reason)),
         None => Ok(()),
@@ -469,23 +475,5 @@ async fn housekeeping(worker: Rc<Worker>, heart: Arc<AtomicU64>) {
         ticks.tick().await;
         heart.store(clock::now().0, Ordering::Relaxed);
         worker.relieve_logs();
-        worker.resign_again();
     }
-}
-
-/// An orderly end: what is acknowledged is synced, so that the next start need not ask anybody.
-async fn end(worker: &Rc<Worker>) {
-    worker.tell_all(&Event::Shutdown);
-    worker.stopping.set(true);
-    let engine = worker.engine.clone();
-    let (sync, buffered) = (worker.logs.sync.clone(), worker.logs.buffered.clone());
-    let _ = tokio::task::spawn_blocking(move || {
-        for log in [sync, buffered] {
-            if let Err(error) = log.wait_synced() {
-                tracing::error!(%error, "the log was not synced at the end");
-            }
-        }
-        engine.shutdown();
-    })
-    .await;
 }

@@ -22,6 +22,7 @@ pub(crate) enum Written {
     Ready(LearnSignature),
     Proposed(Ballot),
     Boot,
+    Quarantined,
     Deleted,
 }
 

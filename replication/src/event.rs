@@ -94,6 +94,8 @@ pub enum Event {
         /// Whether this replica remains, as a secondary.
         then: Afterwards,
     },
+    /// What this node has of the replica cannot be read, or is not what the others have.
+    Damaged,
     /// The process ends in an orderly way: what the log has is synced from here on.
     Shutdown,
     /// The replica is to go.

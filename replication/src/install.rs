@@ -150,6 +150,35 @@ impl Replica {
         }
     }
 
+    /// C5: what is on this disk is no copy any more. It leaves the others and learns anew from them, by checkpoint. One that has no others
+    /// stays what it is: what is left of it may be all that there is, and an operator decides.
+    pub(crate) fn damaged(&mut self, actions: &mut Vec<Action>) {
+        let alone = self
+            .configuration
+            .as_ref()
+            .is_some_and(|known| known.len() == 1 && known.contains(self.identity.me));
+        let nothing_here = matches!(
+            self.standing,
+            Standing::Blank | Standing::Creating | Standing::Damaged | Standing::Deleting
+        );
+        if alone || nothing_here {
+            return;
+        }
+        // R2: a node grants nothing where its own disk does not make it a member.
+        self.except_all(self.ballot().next(), actions);
+        end_learns(&std::mem::replace(&mut self.role, Role::Inactive), actions);
+        self.standing = Standing::Damaged;
+        self.sound = false;
+        self.appends.append(
+            RecordBody::Quarantined,
+            Written::Quarantined,
+            Flush::Synced,
+            actions,
+        );
+        // The others are told, until they know.
+        self.restart_at = Some(Instant::default());
+    }
+
     /// C5: a replica that some proposal may still name goes only under a stored configuration that shuts that out.
     pub(crate) fn delete(&mut self, deletion: Deletion, actions: &mut Vec<Action>) {
         if self.standing == Standing::Deleting {

@@ -9,7 +9,7 @@ use crate::{Action, Afterwards, Flush, Leases, Message, MetaStream};
 use std::time::Duration;
 use types::{Ballot, Configuration, Durability, Instant, NodeId, RecordBody};
 
-/// How often a primary that its own disk disowns says so.
+/// How often a replica that its own disk disowns says so.
 const RESIGN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A proposal that was made and may have been stored: there is one per ballot, and it never changes (C1).
@@ -288,7 +288,7 @@ impl Replica {
     }
 
     /// L3: a primary that restarted proposes its own configuration again; under the ballot that it finds on its disk it does
-    /// nothing. One that is no member by its own disk cannot, and resigns.
+    /// nothing. One that is no member by its own disk cannot, and resigns; a secondary or learner that is damaged says so.
     fn restart(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.restart_at = None;
         if self.is_member() {
@@ -297,7 +297,17 @@ impl Replica {
         let Some(configuration) = &self.configuration else {
             return;
         };
-        let ballot = configuration.ballot;
+        let (ballot, primary) = (configuration.ballot, configuration.primary.node);
+        if primary != self.identity.me {
+            let message = Message::NotMember { ballot };
+            actions.push(Action::Send {
+                to: primary,
+                message,
+            });
+            let named = configuration.contains(self.identity.me);
+            self.restart_at = named.then_some(now + RESIGN_INTERVAL);
+            return;
+        }
         for member in &configuration.secondaries {
             // They may not know the ballot that it resigns.
             let known = Message::Stale {

@@ -92,6 +92,8 @@ impl Recovered {
                     epoch,
                 });
                 self.ready = None;
+                // C5: what was damaged is replaced.
+                self.quarantined &= kind == LearnKind::Log;
             }
             RecordBody::Ready { signature, .. } => self.ready = Some(signature),
             RecordBody::Configuration(configuration) => {
@@ -102,6 +104,7 @@ impl Recovered {
             }
             RecordBody::Proposed(ballot) => self.proposed = self.proposed.max(Some(ballot)),
             RecordBody::Boot(boot) => self.boot = boot,
+            RecordBody::Quarantined => self.quarantined = true,
             RecordBody::Deleted => {
                 let applied = self.applied;
                 *self = Self {

@@ -196,6 +196,7 @@ impl Replica {
                 self.checkpoint_installed(signature, decree, actions);
             }
             Event::HandOver { to, then } => self.hand_over(to, then, actions),
+            Event::Damaged => self.damaged(actions),
             Event::Shutdown => self.shut_down(actions),
             Event::Delete(deletion) => self.delete(deletion, actions),
         }
@@ -288,7 +289,7 @@ impl Replica {
                     _ => self.stream_flushed(ballot, decree, acknowledge, actions),
                 },
                 Written::Configuration(ballot) => self.ballot_persisted(now, ballot, actions),
-                Written::Truncate | Written::Boot => {}
+                Written::Truncate | Written::Boot | Written::Quarantined => {}
                 Written::Reset(signature) => self.reset_flushed(signature, actions),
                 Written::Ready(signature) => self.ready_flushed(signature, actions),
                 Written::Proposed(ballot) => self.proposal_recorded(now, ballot, actions),

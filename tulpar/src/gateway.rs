@@ -1,8 +1,7 @@
 //! `tulpar gateway`: the RESP gateway over the client library, alone in a process. Keeps nothing; any number of them may run.
 
-use crate::readable;
 use crate::servers::until_told_to_stop;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::supervised::{Listening, Reporter};
 use anyhow::{Context, bail};
 use replica_server::remote::RemoteBackend;
@@ -27,7 +26,7 @@ pub(crate) struct GatewayConfig {
     /// The table of connections that have named none.
     default_table: String,
     /// How long a command may take, retries included.
-    #[serde(deserialize_with = "readable::duration")]
+    #[serde(with = "humantime_serde")]
     deadline: Duration,
     /// Bounds of the port and of each connection.
     limits: GatewayLimits,
@@ -40,26 +39,26 @@ struct GatewayLimits {
     /// Connections at once.
     max_clients: usize,
     /// Largest single argument.
-    #[serde(deserialize_with = "readable::size")]
+    #[serde(deserialize_with = "settings::size")]
     max_bulk: ByteSize,
     /// Most arguments of one command.
     max_args: usize,
     /// Longest inline command.
-    #[serde(deserialize_with = "readable::size")]
+    #[serde(deserialize_with = "settings::size")]
     max_inline: ByteSize,
     /// Largest command as a whole.
-    #[serde(deserialize_with = "readable::size")]
+    #[serde(deserialize_with = "settings::size")]
     max_query: ByteSize,
     /// Unanswered commands of one connection at which it is not read further.
     max_in_flight: usize,
     /// Replies not taken by the client, in bytes, at which the connection is not read further.
-    #[serde(deserialize_with = "readable::size")]
+    #[serde(deserialize_with = "settings::size")]
     output_soft: ByteSize,
     /// Replies not taken by the client, in bytes, beyond which the connection is closed.
-    #[serde(deserialize_with = "readable::size")]
+    #[serde(deserialize_with = "settings::size")]
     output_hard: ByteSize,
     /// Connections that are silent for so long are closed; absent: never.
-    #[serde(deserialize_with = "readable::optional_duration")]
+    #[serde(with = "humantime_serde")]
     idle_timeout: Option<Duration>,
 }
 
@@ -136,7 +135,10 @@ pub(crate) fn serve(settings: &Settings, reporter: &Reporter) -> anyhow::Result<
             limits: config.limits.limits(),
             ..resp_gateway::Options::default()
         };
-        resp_gateway::serve(listener, options, backend, stop).await?;
+        resp_gateway::serve(listener, options, backend, async {
+            stop.await;
+        })
+        .await?;
         anyhow::Ok(())
     }))
 }

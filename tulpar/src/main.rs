@@ -7,7 +7,6 @@
 mod gateway;
 mod logs;
 mod onebox;
-mod readable;
 mod servers;
 mod settings;
 mod supervised;
@@ -70,6 +69,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// A thread that is gone leaves a process that lives and does not serve, which nobody would start again; a process that is gone is
+/// started again by whoever watches it. The storage's own tasks are excepted: one bad replica is no reason to end the others.
+fn end_with_any_thread() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        if !engine::contains_panics() {
+            std::process::abort();
+        }
+    }));
+}
+
 type Serve = fn(&settings::Settings, &supervised::Reporter) -> anyhow::Result<()>;
 
 fn server(
@@ -77,6 +88,7 @@ fn server(
     options: &ServerOptions,
     serve: Serve,
 ) -> (&'static str, anyhow::Result<()>) {
+    end_with_any_thread();
     let reporter = supervised::Reporter::new(role, options.supervised_by);
     let result = settings::Settings::load(role, options.config.as_deref()).and_then(|settings| {
         logs::start(&settings.log()?)?;

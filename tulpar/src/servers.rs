@@ -3,6 +3,7 @@
 use crate::settings::Settings;
 use crate::supervised::{Listening, Reporter};
 use anyhow::{Context, bail};
+use replica_server::Ending;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +25,7 @@ pub(crate) fn meta(settings: &Settings, reporter: &Reporter) -> anyhow::Result<(
             redis: None,
         });
         tokio::select! {
-            () = stop => {}
+            _ = stop => {}
             reason = running.failed() => bail!("{reason}"),
         }
         running.shutdown().await;
@@ -45,12 +46,17 @@ pub(crate) fn replica(settings: &Settings, reporter: &Reporter) -> anyhow::Resul
         .spawn(move || {
             waiting.block_on(async {
                 match until_told_to_stop() {
-                    Ok(stopped) => stopped.await,
+                    Ok(stopped) => {
+                        let ending = match stopped.await {
+                            Stop::Interrupted => Ending::AtOnce,
+                            Stop::Terminated => Ending::HandOver,
+                        };
+                        // The server has ended by itself if nobody listens any more.
+                        let _ = told.send(ending);
+                    }
                     Err(error) => tracing::error!("{error:#}; stop this server with SIGKILL"),
                 }
             });
-            // The server has ended by itself if nobody listens any more.
-            let _ = told.send(());
         })?;
     let ready = |at: replica_server::Listening| {
         reporter.ready(Listening {
@@ -61,15 +67,24 @@ pub(crate) fn replica(settings: &Settings, reporter: &Reporter) -> anyhow::Resul
     Ok(replica_server::run(config, ready, stop)?)
 }
 
+/// By what a process was told to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// Ctrl-C, which in a terminal goes to all processes of a onebox.
+    Interrupted,
+    /// SIGTERM, as from whoever runs services: this process alone.
+    Terminated,
+}
+
 /// Ends when the process gets SIGTERM or Ctrl-C. Both are caught from this call on.
-pub(crate) fn until_told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+pub(crate) fn until_told_to_stop() -> anyhow::Result<impl Future<Output = Stop>> {
     let listen = |kind| signal(kind).context("cannot listen for signals");
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = interrupt.recv() => Stop::Interrupted,
+            _ = terminate.recv() => Stop::Terminated,
         }
     })
 }

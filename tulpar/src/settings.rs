@@ -5,8 +5,8 @@
 
 use anyhow::{Context, anyhow, bail};
 use config::{Config, ConfigError, File, FileFormat, Map, Value, ValueKind};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use std::path::Path;
 
 /// Which server a process is.
@@ -49,10 +49,17 @@ pub(crate) struct LogConfig {
     /// A file to log to instead of stderr.
     pub(crate) file: Option<std::path::PathBuf>,
     /// The file is renamed to FILE.1 (FILE.1 to FILE.2, ...) when it is larger than this.
-    #[serde(deserialize_with = "crate::readable::size")]
+    #[serde(deserialize_with = "size")]
     pub(crate) rotate_at: types::ByteSize,
     /// How many renamed files are kept.
     pub(crate) keep: u32,
+}
+
+/// Reads a size: a whole number of bytes, or one with `KiB`, `MiB` or `GiB` behind it. A number in the file arrives here as text too.
+pub(crate) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<types::ByteSize, D::Error> {
+    String::deserialize(from)?
+        .parse()
+        .map_err(de::Error::custom)
 }
 
 impl Default for LogConfig {
@@ -200,7 +207,7 @@ mod tests {
     #[derive(Debug, PartialEq, Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     struct Budgets {
-        #[serde(deserialize_with = "crate::readable::size")]
+        #[serde(deserialize_with = "size")]
         rows: ByteSize,
     }
 

@@ -59,6 +59,8 @@ pub enum RecordBody {
     Proposed(Ballot),
     /// The machine boot under which the unsynced records that follow were written (C6).
     Boot(BootId),
+    /// What the node has of the replica is damaged: it is no copy any more, until a checkpoint replaces it (C5).
+    Quarantined,
     /// The replica was deleted from this node; earlier records of the partition are worthless.
     Deleted,
 }

@@ -9,6 +9,7 @@ use proto::inspect::{DigestsResponse, ReplicaRequest};
 use proto::meta::TableRoutes;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tonic::Request;
@@ -17,6 +18,8 @@ use tonic::transport::Channel;
 
 /// A digest reads the whole partition on every member: not all of them at once.
 const AT_ONCE: usize = 4;
+/// The servers themselves say when a copy takes too long to be read, before this.
+const CALL_TIMEOUT: Duration = Duration::from_mins(12);
 
 /// What was heard of one partition: its copies' digests, or why there are none.
 pub(crate) type Heard = Result<Digests, String>;
@@ -96,7 +99,7 @@ async fn channels(routes: &TableRoutes) -> HashMap<u64, Result<Channel, String>>
             .filter_map(|route| route.configuration.as_ref())
             .any(|configuration| primary(configuration) == node.node);
         if is_primary {
-            channels.insert(node.node, connect(&node.grpc).await);
+            channels.insert(node.node, connect(&node.grpc, CALL_TIMEOUT).await);
         }
     }
     channels

@@ -189,7 +189,7 @@ async fn exchange(
             acknowledged: encode_exceptions(&beacon.acknowledged),
         }
     };
-    let _ = outlet.try_send(beacon(Some(shared.introduction.greeting())));
+    let _ = outlet.try_send(beacon(Some(shared.introduction.greeting(peer))));
     let Ok(response) = client.beacons(ReceiverStream::new(receiver)).await else {
         return;
     };

@@ -3,14 +3,16 @@
 //! Whether a checkpoint is wanted, and what it is worth, the learner's core decides when all of it is there and synced.
 
 use crate::inbox::Input;
+use crate::peers::channel;
 use crate::peers::incoming::PeersService;
-use crate::peers::{Introduction, channel};
 use crate::worker::Worker;
 use crate::worker::hosted::Hosted;
 use bytes::Bytes;
 use engine::{Checkpoint, Ticket};
 use proto::peer::peers_client::PeersClient;
-use proto::peer::{CheckpointDone, CheckpointPart, CheckpointStart, checkpoint_part::Part};
+use proto::peer::{
+    CheckpointDone, CheckpointPart, CheckpointStart, Greeting, checkpoint_part::Part,
+};
 use replication::Event;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -55,9 +57,9 @@ impl Worker {
         teaching.transfer = Some(keep);
         let (partition, inbox) = (h.id, self.inbox.clone());
         let address = self.peers.address(learner);
-        let introduction = self.peers.introduction();
+        let greeting = self.peers.introduction().greeting(learner);
         tokio::task::spawn_local(async move {
-            let sending = send(address, introduction, partition, signature, &checkpoint);
+            let sending = send(address, greeting, partition, signature, &checkpoint);
             let sent = tokio::select! {
                 sent = sending => sent,
                 _ = ended => Err("the learn ended".to_owned()),
@@ -81,7 +83,7 @@ impl Worker {
 
 async fn send(
     address: Option<String>,
-    introduction: Introduction,
+    greeting: Greeting,
     partition: PartitionId,
     signature: LearnSignature,
     checkpoint: &Checkpoint,
@@ -101,7 +103,7 @@ async fn send(
         .map_err(text)?;
     let (parts, receiver) = mpsc::channel(4);
     let start = CheckpointStart {
-        greeting: Some(introduction.greeting()),
+        greeting: Some(greeting),
         partition: Some(partition.into()),
         signature: Some(signature.into()),
         decree: checkpoint.base.decree.0,

@@ -48,7 +48,7 @@ impl Peers for PeersService {
         let theirs = self.introduction.admit(first.greeting.take())?;
         let (answers, receiver) = mpsc::channel(1);
         // Room for one is there.
-        let _ = answers.try_send(self.introduction.greeting());
+        let _ = answers.try_send(self.introduction.greeting(NodeId(theirs.node)));
         self.arrived
             .send((NodeId(theirs.node), stream, answers, first))
             .map_err(|_| Status::unavailable("the server is stopping"))?;

@@ -24,14 +24,27 @@ pub(crate) struct Introduction {
 }
 
 impl Introduction {
-    pub(crate) fn greeting(&self) -> Greeting {
+    pub(crate) fn greeting(&self, receiver: NodeId) -> Greeting {
         Greeting {
             protocol: proto::PROTOCOL,
             node: self.node.0,
             incarnation: self.incarnation.0,
             beacons: self.beacons.clone(),
             cluster_secret: self.cluster_secret.clone(),
+            receiver: receiver.0,
         }
+    }
+
+    /// Refuses what was sent to another node, whose address this one has now: its answer would pass for the other's, its grants for
+    /// leases that the other never gave.
+    pub(crate) fn meant(&self, receiver: u64) -> Result<(), Status> {
+        if receiver == self.node.0 {
+            return Ok(());
+        }
+        let (receiver, node) = (NodeId(receiver), self.node);
+        Err(Status::not_found(format!(
+            "node {receiver} is not here, this is node {node}"
+        )))
     }
 
     /// Who greets, if it is one of the cluster.
@@ -46,6 +59,7 @@ impl Introduction {
         if !crate::services::data::same_secret(&greeting.cluster_secret, &self.cluster_secret) {
             return Err(Status::unauthenticated("another cluster's secret"));
         }
+        self.meant(greeting.receiver)?;
         if greeting.node == self.node.0 {
             return Err(Status::invalid_argument("a node does not talk to itself"));
         }

@@ -181,7 +181,7 @@ async fn converse(peers: &Peers, peer: &Peer, address: &str) -> bool {
     };
     let (queue, messages) = Queue::<PeerBatch>::new();
     let greeting = PeerBatch {
-        greeting: Some(peers.introduction.greeting()),
+        greeting: Some(peers.introduction.greeting(peer.node)),
         messages: Vec::new(),
     };
     let stream = futures::StreamExt::chain(futures::stream::iter([greeting]), messages);

@@ -1,7 +1,7 @@
 //! Operators' questions: what a replica is, and whether all copies are equal.
 
 use crate::inbox::Input;
-use crate::peers::channel;
+use crate::peers::{Introduction, channel};
 use crate::services::data::Unfailing;
 use crate::services::digest::DigestAsked;
 use crate::worker::Worker;
@@ -16,14 +16,18 @@ use replication::RoleKind;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use types::{Decree, NodeId, PartitionId};
 
 /// How far ahead of the primary the decree of a digest is: members must have promised before they reach it.
 const AHEAD: [u64; 3] = [2, 200, 20_000];
-/// How long the members may take to get there and sum up.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a member may take to promise its digest, and all of them to get to its decree.
+const PROMISE: Duration = Duration::from_secs(5);
+const ADVANCE: Duration = Duration::from_secs(15);
+/// How long a member may take to read its whole copy.
+const READING: Duration = Duration::from_mins(10);
 
 /// A question for the worker.
 pub(crate) enum Question {
@@ -38,6 +42,7 @@ pub(crate) enum Question {
 pub(crate) struct InspectService {
     pub(crate) questions: mpsc::UnboundedSender<Question>,
     pub(crate) inbox: mpsc::UnboundedSender<Input>,
+    pub(crate) introduction: Introduction,
 }
 
 fn partition(request: ReplicaRequest) -> Result<PartitionId, Status> {
@@ -84,6 +89,7 @@ impl Inspect for InspectService {
         request: Request<DigestAtRequest>,
     ) -> Result<Response<Self::DigestAtStream>, Status> {
         let request = request.into_inner();
+        self.introduction.meant(request.node)?;
         let partition: PartitionId = request
             .partition
             .ok_or_else(|| Status::invalid_argument("which partition?"))?
@@ -129,10 +135,7 @@ pub(crate) async fn answer(worker: Rc<Worker>, mut questions: mpsc::UnboundedRec
             Question::Digests(partition, answer) => {
                 let worker = worker.clone();
                 tokio::task::spawn_local(async move {
-                    let digests = tokio::time::timeout(PATIENCE, digests(&worker, partition)).await;
-                    let late =
-                        Status::deadline_exceeded("the members did not get to the decree in time");
-                    let _ = answer.send(digests.unwrap_or(Err(late)));
+                    let _ = answer.send(digests(&worker, partition).await);
                 });
             }
         }
@@ -192,7 +195,11 @@ async fn digests_at(
             configuration.ok_or_else(|| Status::failed_precondition("no configuration"))?;
         (configuration, Decree(h.core.prepared().0 + ahead))
     };
-    let ask = |node: NodeId| ask(worker.clone(), node, partition, decree);
+    let ask = async |node: NodeId| {
+        timeout(PROMISE, ask(worker.clone(), node, partition, decree))
+            .await
+            .unwrap_or_else(|_| Err(format!("node {node} does not answer")))
+    };
     let asked: Vec<_> = join_all(configuration.members().map(|member| ask(member.node))).await;
     // Everybody who can has promised: onward to the decree.
     let advance = async {
@@ -204,13 +211,18 @@ async fn digests_at(
             }
         }
     };
-    advance.await?;
+    timeout(ADVANCE, advance).await.unwrap_or_else(|_| {
+        let text = "the members do not get to the decree: writes do not get through either";
+        Err(Status::deadline_exceeded(text))
+    })?;
     let mut replicas = Vec::new();
     for (member, asked) in configuration.members().zip(asked) {
         let digest = match asked {
-            Ok(answer) => answer
-                .await
-                .unwrap_or_else(|_| Err("the replica gave no digest".into())),
+            Ok(answer) => match timeout(READING, answer).await {
+                Ok(Ok(digest)) => digest,
+                Ok(Err(_)) => Err("the replica gave no digest".into()),
+                Err(_) => Err("the replica gave no digest in time".into()),
+            },
             Err(reason) => Err(reason),
         };
         let (digest, error) = match digest {
@@ -263,6 +275,7 @@ async fn ask(
     let request = DigestAtRequest {
         partition: Some(partition.into()),
         decree: decree.0,
+        node: node.0,
     };
     let mut client = InspectClient::new(connection);
     let response = client

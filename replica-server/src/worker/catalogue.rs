@@ -8,7 +8,7 @@ use commit_log::Log;
 use engine::Partition;
 use replication::{Event, Identity, Recovered, Replica, RoleKind, Settings};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use types::{Decree, Durability, PartitionId, Record, RecordBody, SlotRange, Timestamp};
@@ -169,6 +169,7 @@ impl Worker {
             log,
             role: RoleKind::Inactive,
             waiting: Waiting::default(),
+            unleased: VecDeque::new(),
             held: HeldQueue::default(),
             awaited: false,
             opened_at: Timestamp::default(),

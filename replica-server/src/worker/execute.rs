@@ -5,7 +5,7 @@ use crate::worker::Worker;
 use crate::worker::held::Held;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{Command, Delivery, Outcome, Refused, ReplyTo, refuse};
-use crate::worker::waiting::Waiter;
+use crate::worker::waiting::{Unleased, Waiter};
 use bytes::Bytes;
 use commands::{CommandSpec, Interrupt, Reply};
 use engine::Ticket;
@@ -29,6 +29,10 @@ enum Tried {
 enum Effect {
     None,
     Some,
+}
+
+fn not_in_time() -> Refused {
+    Refused::Busy("the partition was not able to serve it in time".into())
 }
 
 impl Worker {
@@ -248,27 +252,52 @@ impl Worker {
             for waiter in bucket.drain(..) {
                 match waiter.read {
                     None => out.push((waiter.to, Outcome::Reply(waiter.reply))),
-                    Some(command) => match self.answer_read(h, waiter.reply) {
-                        Tried::Answer(Outcome::Refused(refused)) => refuse(waiter.to, refused, out),
-                        Tried::Answer(outcome) => out.push((waiter.to, outcome)),
-                        _ => h.hold(
-                            Held {
-                                command,
-                                to: waiter.to,
-                                since: clock::now(),
-                                cold: None,
-                            },
-                            out,
-                        ),
-                    },
+                    Some(_) => h.unleased.push_back(Unleased {
+                        to: waiter.to,
+                        reply: waiter.reply,
+                        since: clock::now(),
+                    }),
                 }
             }
             h.waiting.recycle(bucket);
         }
+        self.release_reads(h, out);
+    }
+
+    /// Answers reads that are evaluated and whose decrees are committed, if the leases are there (R1). Else they wait for them as they
+    /// are: evaluated again, they would see writes that came after them.
+    fn release_reads(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
+        if h.unleased.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        let may = h.core.may_serve_read(now, &self.leases.lock());
+        let refusal = h.refusal();
+        h.unleased = std::mem::take(&mut h.unleased)
+            .into_iter()
+            .filter_map(|read| {
+                let refused = match may {
+                    Ok(()) => {
+                        out.push((read.to, Outcome::Reply(read.reply)));
+                        return None;
+                    }
+                    Err(Refusal::LeaseMissing | Refusal::Reconciling) => {
+                        if now.since(read.since) < crate::worker::held::PATIENCE {
+                            return Some(read);
+                        }
+                        not_in_time()
+                    }
+                    Err(_) => refusal.clone(),
+                };
+                refuse(read.to, refused, out);
+                None
+            })
+            .collect();
     }
 
     /// Something changed: tries the held commands again, in order.
     pub(crate) fn retry_held(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
+        self.release_reads(h, out);
         if h.held.is_empty() {
             return;
         }
@@ -286,8 +315,7 @@ impl Worker {
                 continue;
             }
             if now.since(since) >= crate::worker::held::PATIENCE {
-                let text = "the partition was not able to serve it in time";
-                refuse(to, Refused::Busy(text.into()), out);
+                refuse(to, not_in_time(), out);
                 continue;
             }
             // What is still being fetched is not asked for again: each evaluation of a cold range counts as one try.

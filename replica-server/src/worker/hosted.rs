@@ -3,11 +3,11 @@
 use crate::clock;
 use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Refused, refuse};
-use crate::worker::waiting::Waiting;
+use crate::worker::waiting::{Unleased, Waiting};
 use commit_log::{Log, Pin};
 use engine::{Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use tokio::sync::oneshot;
 use types::{Ballot, Decree, Instant, LearnSignature, NodeId, PartitionId, Timestamp};
@@ -28,6 +28,8 @@ pub(crate) struct Hosted {
     pub(crate) log: Log,
     pub(crate) role: RoleKind,
     pub(crate) waiting: Waiting,
+    /// Evaluated under the present ballot.
+    pub(crate) unleased: VecDeque<Unleased>,
     pub(crate) held: HeldQueue,
     /// Whether anything waits for the open mutation: only then is it worth submitting.
     pub(crate) awaited: bool,
@@ -124,6 +126,16 @@ impl Hosted {
         let stays = self.role == RoleKind::Reconciling && self.broken.is_none();
         let sent = self.storage.last();
         self.awaited = false;
+        // R1: what was evaluated under another ballot is not answered under this one.
+        for read in std::mem::take(&mut self.unleased) {
+            let text = "the primary changed its ballot while a lease was missing";
+            let refused = if stays {
+                Refused::Busy(text.into())
+            } else {
+                refusal.clone()
+            };
+            refuse(read.to, refused, out);
+        }
         let held = self.held.take();
         for (decree, waiter) in self.waiting.take() {
             match waiter.read {

@@ -223,7 +223,9 @@ impl Worker {
             EngineEvent::Compacted { .. } => {}
             EngineEvent::Failed { partition, reason } => {
                 self.with(partition, |worker, h, out| {
-                    worker.break_storage(h, reason);
+                    h.storage_failed(reason);
+                    worker.drive(h, Event::Damaged, out);
+                    // A sole copy has nobody to learn from, and keeps its role.
                     h.abandon(out);
                 });
             }

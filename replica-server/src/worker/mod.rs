@@ -32,7 +32,7 @@ use crate::worker::timers::Timers;
 use commands::Reply;
 use commit_log::Log;
 use engine::Engine;
-use replication::{Event, Leases, Message, RoleKind};
+use replication::{Event, Leases};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -80,10 +80,10 @@ pub(crate) struct Worker {
     /// Why the node must stop, once it must.
     failure: RefCell<Option<String>>,
     pub(crate) stop: Notify,
+    /// Some replica has another role.
+    pub(crate) roles_changed: Notify,
     /// The process ends: nobody is called any more.
     pub(crate) stopping: Cell<bool>,
-    /// A storage failed in this life: its replica resigns until it is made anew.
-    any_broken: Cell<bool>,
 }
 
 /// The node's replicas by place, and their places.
@@ -137,8 +137,8 @@ impl Worker {
             to_delete: RefCell::default(),
             failure: RefCell::default(),
             stop: Notify::new(),
+            roles_changed: Notify::new(),
             stopping: Cell::new(false),
-            any_broken: Cell::new(false),
         })
     }
 
@@ -270,7 +270,7 @@ impl Worker {
             return;
         }
         let now = clock::now();
-        let retry = match h.held.len() {
+        let retry = match h.held.len() + h.unleased.len() {
             0 => None,
             1..MANY => Some(now + RETRY),
             _ => Some(now + RETRY * 10),
@@ -315,32 +315,5 @@ impl Worker {
 
     pub(crate) fn failure(&self) -> Option<String> {
         self.failure.borrow().clone()
-    }
-
-    /// The partition's storage is broken: this copy serves nothing more, and does not stand in the way of those that can (R6).
-    fn break_storage(&self, h: &mut Hosted, reason: String) {
-        h.storage_failed(reason);
-        self.any_broken.set(true);
-        self.resign(h);
-    }
-
-    fn resign(&self, h: &Hosted) {
-        let leads = matches!(h.core.role(), RoleKind::Serving | RoleKind::Reconciling);
-        if let (true, Some(configuration)) = (leads && h.broken.is_some(), h.core.configuration()) {
-            for member in &configuration.secondaries {
-                let ballot = h.core.ballot();
-                self.peers
-                    .send(member.node, h.id, Message::Resign { ballot });
-            }
-        }
-    }
-
-    /// Broken primaries say so again, for a message may be lost.
-    pub(crate) fn resign_again(&self) {
-        if self.any_broken.get() {
-            for hosted in self.hosted_all() {
-                self.resign(&hosted.borrow());
-            }
-        }
     }
 }

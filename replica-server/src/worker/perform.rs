@@ -71,7 +71,8 @@ impl Worker {
                 Action::Send { to, message } => self.peers.send(to, h.id, message),
                 Action::Stage(mutation) => {
                     if let Err(error) = h.storage.stage(&mutation) {
-                        self.break_storage(h, error.to_string());
+                        h.storage_failed(error.to_string());
+                        echoes.push(Event::Damaged);
                     }
                 }
                 Action::Unstage { above } => h.storage.truncate(above),
@@ -169,6 +170,7 @@ impl Worker {
     fn became(&self, h: &mut Hosted, role: RoleKind, out: &mut Vec<Delivery>) {
         tracing::info!(partition = %h.id, ?role, ballot = %h.core.ballot(), "role changed");
         h.role = role;
+        self.roles_changed.notify_one();
         match role {
             RoleKind::Serving => {
                 h.storage.raise_ballot(h.core.ballot());

@@ -3,7 +3,7 @@
 use crate::worker::reply::{Command, ReplyTo};
 use commands::Reply;
 use std::collections::VecDeque;
-use types::Decree;
+use types::{Decree, Instant};
 
 /// One reply that waits.
 pub(crate) struct Waiter {
@@ -11,6 +11,13 @@ pub(crate) struct Waiter {
     pub(crate) reply: Reply,
     /// A command without effects: it needs the lease when it is answered (R1), and can be asked again instead.
     pub(crate) read: Option<Command>,
+}
+
+/// A read whose decrees are committed and that only a missing lease keeps from being answered.
+pub(crate) struct Unleased {
+    pub(crate) to: ReplyTo,
+    pub(crate) reply: Reply,
+    pub(crate) since: Instant,
 }
 
 /// The waiting replies of one partition, by the decree they wait for.

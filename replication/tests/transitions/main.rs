@@ -1,6 +1,7 @@
 //! Every transition of a replica as the exact list of actions that it leads to.
 
 mod bench;
+mod damage;
 mod learns;
 mod leases;
 mod normal;

@@ -87,8 +87,8 @@ impl Process {
     /// Asks the server to end, and makes it when it takes too long. Says whether it ended by itself.
     pub(super) async fn stop(mut self) -> bool {
         if let Some(pid) = Pid::from_raw(self.pid as i32) {
-            // Gone already is as good.
-            let _ = kill_process(pid, Signal::TERM);
+            // Not SIGTERM: where all end there is nobody to hand anything over to. Gone already is as good.
+            let _ = kill_process(pid, Signal::INT);
         }
         if tokio::time::timeout(STOP_PATIENCE, self.child.wait())
             .await

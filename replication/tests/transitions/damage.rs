@@ -1,0 +1,76 @@
+//! A copy that turns out to be damaged leaves the others, and learns anew from them (C5).
+
+use crate::bench::*;
+use replication::Action;
+use replication::{Event, Message, RoleKind};
+use types::{Ballot, Durability, LearnKind, RecordBody};
+
+#[test]
+fn a_damaged_secondary_grants_nothing_disowns_its_copy_and_says_so_until_it_is_removed() {
+    let one = config(1, A, &[B, C]);
+    let mut b = Bench::secondary(B, &one, 1);
+    let no = Message::NotMember { ballot: Ballot(1) };
+    assert_eq!(
+        b.on(Event::Damaged),
+        [
+            except(A, 2),
+            append(3, RecordBody::Quarantined),
+            Action::Became(RoleKind::Inactive),
+        ]
+    );
+    assert!(!b.replica.is_member());
+    assert_eq!(b.tick(), [send(A, no.clone())]);
+    assert_eq!(b.at(1000).tick(), [send(A, no.clone())]);
+    assert_eq!(b.from(A, prepare(1, 2, 1)), [send(A, no)]);
+    assert_eq!(b.on(Event::Damaged), []);
+    let two = config(2, A, &[C]);
+    assert_eq!(
+        b.on(Event::ConfigurationKnown(two.clone())),
+        [append_config(4, &two)]
+    );
+    assert_eq!(b.deadline(), None);
+}
+
+#[test]
+fn a_damaged_primary_resigns_until_somebody_takes_over() {
+    let mut a = Bench::serving(A, &[B]);
+    let actions = a.on(Event::Damaged);
+    assert_eq!(actions.last(), Some(&Action::Became(RoleKind::Inactive)));
+    assert!(!a.may_read());
+    let resign = Message::Resign { ballot: Ballot(1) };
+    assert_eq!(a.tick().last(), Some(&send(B, resign.clone())));
+    assert_eq!(a.at(1000).tick().last(), Some(&send(B, resign)));
+}
+
+#[test]
+fn a_copy_that_has_no_others_stays_for_an_operator_to_decide_upon() {
+    let mut a = Bench::serving(A, &[]);
+    assert_eq!(a.on(Event::Damaged), []);
+    assert!(a.replica.is_member());
+}
+
+#[test]
+fn damage_is_remembered_and_only_a_checkpoint_makes_the_copy_whole() {
+    let one = config(1, A, &[B]);
+    let mut records = Bench::records(&one, 1);
+    records.push(RecordBody::Quarantined);
+    let (mut b, _) = Bench::recovered(B, Durability::Sync, 1, records);
+    assert!(!b.replica.is_member());
+    let two = config(2, A, &[]);
+    let offer = Message::LearnOffer {
+        configuration: two,
+        attempt: 1,
+    };
+    let resets: Vec<_> = b
+        .from(A, offer)
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::AppendLog {
+                body: RecordBody::Reset { kind, .. },
+                ..
+            } => Some(kind),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(resets, [LearnKind::Checkpoint]);
+}
