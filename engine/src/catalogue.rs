@@ -2,7 +2,7 @@
 //!
 //! A journal of fixed records, each with its own checksum; the last one of a partition counts. A state is written here, synced,
 //! before anybody hears that it is durable, so the catalogue may be behind the truth but the log never relies on more than it says.
-//! A damaged record hides whose it was: then the caller looks into every `RocksDB` instead.
+//! A damaged record hides whose it was, and a file that is gone everybody's: then the caller looks into every `RocksDB` instead.
 
 use commands::rows::own::Applied;
 use std::collections::BTreeMap;
@@ -39,7 +39,9 @@ pub(crate) struct Catalogue {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Health {
     Whole,
-    /// A record in the middle is damaged.
+    /// There was none.
+    Missing,
+    /// A record was written whole and cannot be read.
     Damaged,
 }
 
@@ -47,23 +49,21 @@ impl Catalogue {
     /// Reads the catalogue of `dir` and writes it anew without what no longer counts.
     pub(crate) fn open(dir: &Path) -> io::Result<(Self, Health)> {
         let mut bytes = Vec::new();
+        let mut health = Health::Whole;
         match File::open(dir.join(FILE)) {
             Ok(mut file) => drop(file.read_to_end(&mut bytes)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => health = Health::Missing,
             Err(error) => return Err(error),
         }
         let mut entries = BTreeMap::new();
-        let mut damaged_at = None;
-        let mut health = Health::Whole;
-        for (i, record) in bytes.chunks(RECORD).enumerate() {
+        for record in bytes.chunks(RECORD) {
             let Some((partition, kind, entry)) = decode(record) else {
-                damaged_at = damaged_at.or(Some(i));
+                // a crash tears the last one only: it is short, or the file grew and nothing was written
+                if record.len() == RECORD && record.iter().any(|&byte| byte != 0) {
+                    health = Health::Damaged;
+                }
                 continue;
             };
-            // a record that was torn by a crash is the last one; a good one behind it means damage
-            if damaged_at.is_some() {
-                health = Health::Damaged;
-            }
             if kind == PRESENT {
                 entries.insert(partition, entry);
             } else if entries
@@ -202,7 +202,7 @@ mod tests {
     fn the_last_entry_of_a_partition_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let (mut catalogue, health) = Catalogue::open(dir.path()).unwrap();
-        assert_eq!(health, Health::Whole);
+        assert_eq!(health, Health::Missing);
         let (a, b) = (PartitionId::new(1, 0), PartitionId::new(1, 1));
         for decree in 1..3000 {
             catalogue.put(a, entry(1, decree)).unwrap();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_end_is_cut_and_damage_before_it_is_told() {
+    fn a_torn_end_is_cut_and_damage_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE);
         let a = PartitionId::new(1, 0);
@@ -241,12 +241,12 @@ mod tests {
             (catalogue.entries()[&a], health),
             (entry(1, 5), Health::Whole)
         );
-        bytes[20] ^= 1;
-        std::fs::write(&file, &bytes).unwrap();
-        let (catalogue, health) = Catalogue::open(dir.path()).unwrap();
-        assert_eq!(
-            (catalogue.entries()[&a], health),
-            (entry(1, 6), Health::Damaged)
-        );
+        for (damaged, last) in [(20, entry(1, 6)), (RECORD + 20, entry(1, 5))] {
+            let mut bytes = bytes.clone();
+            bytes[damaged] ^= 1;
+            std::fs::write(&file, &bytes).unwrap();
+            let (catalogue, health) = Catalogue::open(dir.path()).unwrap();
+            assert_eq!((catalogue.entries()[&a], health), (last, Health::Damaged));
+        }
     }
 }

@@ -15,34 +15,48 @@ use types::Decree;
 /// Called on the apply thread with nothing above `at` applied.
 pub(crate) fn begin(
     node: &Arc<Node>,
-    store: &Store,
+    store: &Arc<Store>,
     database: &Arc<Database>,
     ticket: Ticket,
     at: Decree,
 ) {
-    let partition = store.id;
+    let (store, life) = (Arc::clone(store), store.life());
     let state = Frozen::of(database);
     let weak = node.weak();
     node.background.run(move || {
         let digest = sum_up(&state, at);
         drop(state);
-        if let Some(node) = weak.upgrade() {
-            node.tell(EngineEvent::Digested {
-                partition,
-                ticket,
-                digest,
-            });
+        let Some(node) = weak.upgrade() else { return };
+        if let Err(NoDigest::Unreadable(reason)) = &digest
+            && store.life() == life
+        {
+            node.fail(&store, reason.clone());
         }
+        node.tell(EngineEvent::Digested {
+            partition: store.id,
+            ticket,
+            digest: digest.map_err(|reason| reason.to_string()),
+        });
     });
 }
 
-fn sum_up(state: &Frozen, at: Decree) -> Result<Digest, String> {
-    let applied = state.applied()?;
+/// Why there is no digest.
+#[derive(Debug, thiserror::Error)]
+enum NoDigest {
+    #[error("decree {wanted} is past: {applied} was applied")]
+    Past { wanted: Decree, applied: Decree },
+    /// The files are damaged: a digest reads every block.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+fn sum_up(state: &Frozen, at: Decree) -> Result<Digest, NoDigest> {
+    let applied = state.applied().map_err(NoDigest::Unreadable)?;
     if applied.decree != at {
-        return Err(format!(
-            "decree {at} is past: {} was applied",
-            applied.decree
-        ));
+        return Err(NoDigest::Past {
+            wanted: at,
+            applied: applied.decree,
+        });
     }
     let mut logical = LogicalRows::new(applied.timestamp);
     let mut sum = Sum::new();
@@ -60,7 +74,9 @@ fn sum_up(state: &Frozen, at: Decree) -> Result<Digest, String> {
         }
         iterator.next();
     }
-    iterator.status().map_err(|error| error.to_string())?;
+    iterator
+        .status()
+        .map_err(|error| NoDigest::Unreadable(error.to_string()))?;
     Ok(Digest {
         decree: at,
         value: sum.0,

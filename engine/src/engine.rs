@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use types::{PartitionId, SlotRange};
+use types::{Decree, PartitionId, SlotRange};
 
 /// Why the engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,18 @@ pub struct EngineStats {
 #[derive(Clone)]
 pub struct Engine {
     owner: Arc<Owner>,
+    memory: Memory,
+}
+
+/// What an opened engine remembers of the partitions that it had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Memory {
+    /// All of them.
+    Whole,
+    /// None: nothing was here.
+    None,
+    /// Those whose files could be read: the list was damaged.
+    Partial,
 }
 
 /// Ends the threads with the last user.
@@ -90,10 +102,15 @@ impl Engine {
             _ => std::fs::create_dir_all(&scratch)?,
         }
         let (mut catalogue, health) = Catalogue::open(&options.dir)?;
-        if health == Health::Damaged {
-            recover_catalogue(&options, &mut catalogue)?;
+        let memory = match health {
+            Health::Whole => Memory::Whole,
+            Health::Missing => Memory::None,
+            Health::Damaged => Memory::Partial,
+        };
+        if memory == Memory::Partial {
+            tracing::error!("the catalogue is damaged: looking into every partition");
         }
-        remove_unlisted(&options.dir, &catalogue)?;
+        adopt_or_remove_unlisted(&options, &mut catalogue)?;
         sync_dir(&options.dir)?;
         let max_open = bounded_by_files(options.max_open);
         let (apply, jobs) = std::sync::mpsc::channel();
@@ -107,7 +124,13 @@ impl Engine {
                 node,
                 threads: Mutex::new(threads),
             }),
+            memory,
         })
+    }
+
+    /// Whether a partition that is not among [`Self::partitions`] may have been here all the same.
+    pub fn memory(&self) -> Memory {
+        self.memory
     }
 
     fn node(&self) -> &Arc<Node> {
@@ -247,39 +270,56 @@ fn partition_dirs(dir: &Path) -> std::io::Result<Vec<(PartitionId, u64, PathBuf)
     Ok(found)
 }
 
-/// What is not listed was being installed or removed, or was never flushed: nothing that the log does not have.
-fn remove_unlisted(dir: &Path, catalogue: &Catalogue) -> std::io::Result<()> {
-    for (id, number, path) in partition_dirs(dir)? {
-        let listed = catalogue
-            .entries()
-            .get(&id)
-            .is_some_and(|entry| entry.number == number);
-        if !listed {
+/// What is not listed was being installed or removed, or was never flushed: nothing that the log does not have. Unless the record
+/// of it was lost: then the partition has no listed files, and these hold something.
+fn adopt_or_remove_unlisted(
+    options: &EngineOptions,
+    catalogue: &mut Catalogue,
+) -> Result<(), OpenError> {
+    let mut dirs: BTreeMap<PartitionId, Vec<(u64, PathBuf)>> = BTreeMap::new();
+    for (id, number, path) in partition_dirs(&options.dir)? {
+        dirs.entry(id).or_default().push((number, path));
+    }
+    let mut rocks = None;
+    for (id, mut dirs) in dirs {
+        let listed = catalogue.entries().get(&id).map(|entry| entry.number);
+        let mut found = dirs.iter().any(|&(number, _)| Some(number) == listed);
+        dirs.sort_by_key(|&(number, _)| std::cmp::Reverse(number));
+        for (number, path) in dirs {
+            if Some(number) == listed {
+                continue;
+            }
+            if !found && holds_tables(&path)? {
+                let rocks = match &rocks {
+                    Some(rocks) => rocks,
+                    None => rocks.insert(
+                        Rocks::new(options).map_err(|error| OpenError::Setup(error.to_string()))?,
+                    ),
+                };
+                match rocks.inspect(&path) {
+                    Ok(durable) if durable.decree > Decree::ZERO => {
+                        catalogue.put(id, Entry { number, durable })?;
+                        found = true;
+                        continue;
+                    }
+                    Ok(_) => {}
+                    Err(reason) => {
+                        tracing::error!(partition = %id, reason, "its files cannot be read");
+                    }
+                }
+            }
             std::fs::remove_dir_all(path)?;
         }
     }
     Ok(())
 }
 
-/// A damaged record may have been anybody's: every directory is looked into.
-fn recover_catalogue(options: &EngineOptions, catalogue: &mut Catalogue) -> Result<(), OpenError> {
-    tracing::error!("the catalogue is damaged: looking into every partition");
-    let rocks = Rocks::new(options).map_err(|error| OpenError::Setup(error.to_string()))?;
-    let mut newest: BTreeMap<PartitionId, Entry> = BTreeMap::new();
-    for (id, number, path) in partition_dirs(&options.dir)? {
-        match rocks.inspect(&path) {
-            Ok(durable) if durable.decree.0 > 0 => {
-                let entry = newest.entry(id).or_insert(Entry { number, durable });
-                if number >= entry.number {
-                    *entry = Entry { number, durable };
-                }
-            }
-            Ok(_) => {}
-            Err(reason) => tracing::error!(partition = %id, reason, "its files cannot be read"),
+/// Whether anything was ever flushed there. Cheap, where opening is not: there may be thousands.
+fn holds_tables(dir: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        if entry?.path().extension().is_some_and(|end| end == "sst") {
+            return Ok(true);
         }
     }
-    for (id, entry) in newest {
-        catalogue.put(id, entry)?;
-    }
-    Ok(())
+    Ok(false)
 }

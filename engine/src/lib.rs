@@ -37,7 +37,7 @@ mod store;
 
 pub use batch::Malformed;
 pub use commands::rows::own::Applied;
-pub use engine::{Engine, EngineStats, OpenError};
+pub use engine::{Engine, EngineStats, Memory, OpenError};
 pub use event::{Checkpoint, Digest, EngineEvent, EventHook, Hooks, SyncHook, Ticket};
 pub use fetch::Fetched;
 pub use options::EngineOptions;

@@ -68,8 +68,8 @@ impl Rocks {
         options.set_info_logger(InfoLogger::new_callback_logger(
             LogLevel::Error,
             |level, line| {
-                // every RocksDB prints its options as a header, which no level holds back
-                if !matches!(level, LogLevel::Header) {
+                // every RocksDB prints its options as a header, which no level holds back and which comes as information
+                if matches!(level, LogLevel::Error | LogLevel::Fatal) {
                     tracing::error!("rocksdb: {line}");
                 }
             },

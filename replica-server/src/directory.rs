@@ -1,6 +1,7 @@
 //! A replica server's data directory: who the node is (rule C5), which life this is, and what it knew of the cluster.
 //!
-//! The logs and the partitions' RocksDBs live in folders of their own beside these small files; their crates own those.
+//! Each of these small files ends with a checksum. Who the node is stands in two of them, so that one may be damaged; what is known
+//! of the cluster can be learnt again. The logs and the partitions' RocksDBs live in folders of their own; their crates own those.
 
 use crate::cluster::Known;
 use rustix::fs::{FlockOperation, flock};
@@ -59,6 +60,7 @@ struct Identity {
 }
 
 const IDENTITY: &str = "node.json";
+const SECOND_IDENTITY: &str = "node.copy.json";
 const KNOWN: &str = "cluster.json";
 
 impl DataDirectory {
@@ -74,19 +76,34 @@ impl DataDirectory {
         flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| DirectoryError::Locked(path.to_owned()))?;
         let identity_path = path.join(IDENTITY);
-        let known: Option<Identity> = read_json(&identity_path)?;
-        let damaged = |reason: String| DirectoryError::Damaged {
+        let copies = [read(&identity_path)?, read(&path.join(SECOND_IDENTITY))?];
+        let damaged = |reason: &str| DirectoryError::Damaged {
             path: identity_path.clone(),
-            reason,
+            reason: reason.to_owned(),
         };
-        let (node, incarnation, longest) = match known {
+        let in_doubt = !matches!(
+            copies,
+            [Read::Absent, Read::Absent] | [Read::Whole(_), Read::Whole(_)]
+        );
+        let has_data = path.join("log").exists() || path.join("data").exists();
+        let latest = copies
+            .into_iter()
+            .filter_map(Read::whole)
+            .max_by_key(|copy: &Identity| copy.incarnation);
+        let (node, incarnation, longest) = match latest {
             Some(known) => (
-                known.node.parse::<NodeId>().map_err(damaged)?,
-                known.incarnation + 1,
+                known
+                    .node
+                    .parse::<NodeId>()
+                    .map_err(|error| damaged(&error))?,
+                // R4: the copy that cannot be read may have been written one life later.
+                known.incarnation + if in_doubt { 2 } else { 1 },
                 Duration::from_millis(known.longest_grace_ms),
             ),
-            None if path.join("log").exists() || path.join("data").exists() => {
-                return Err(damaged("it is missing beside the node's data".into()));
+            None if has_data => {
+                return Err(damaged(
+                    "who this node is cannot be read from it, nor from its second copy",
+                ));
             }
             None => (NodeId(rand::random::<u64>().max(1)), 1, Duration::ZERO),
         };
@@ -95,7 +112,10 @@ impl DataDirectory {
             incarnation,
             longest_grace_ms: longest.max(grace).as_millis() as u64,
         };
-        write_json(&identity_path, &identity).map_err(io(&identity_path))?;
+        for name in [SECOND_IDENTITY, IDENTITY] {
+            let copy = path.join(name);
+            write(&copy, &identity).map_err(io(&copy))?;
+        }
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
@@ -117,41 +137,72 @@ impl DataDirectory {
 
     /// The tables and nodes as they were last known: a restart needs no meta server to open its replicas.
     pub(crate) fn known(&self) -> Result<Known, DirectoryError> {
-        Ok(read_json(&self.path.join(KNOWN))?.unwrap_or_default())
+        let path = self.path.join(KNOWN);
+        let known = read(&path)?;
+        if matches!(known, Read::Damaged) {
+            tracing::error!(path = %path.display(), "what was known of the cluster is damaged: replicas open when a meta server tells it again");
+        }
+        Ok(known.whole().unwrap_or_default())
     }
 
     /// Keeps `known` for the next start.
     pub(crate) fn keep(&self, known: &Known) -> io::Result<()> {
-        write_json(&self.path.join(KNOWN), known)
+        write(&self.path.join(KNOWN), known)
     }
 }
 
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, DirectoryError> {
-    match fs::read(path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| DirectoryError::Damaged {
-                    path: path.to_owned(),
-                    reason: error.to_string(),
-                })
+/// What a file was found to hold.
+#[derive(Debug)]
+enum Read<T> {
+    Absent,
+    Whole(T),
+    Damaged,
+}
+
+impl<T> Read<T> {
+    fn whole(self) -> Option<T> {
+        match self {
+            Self::Whole(value) => Some(value),
+            Self::Absent | Self::Damaged => None,
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DirectoryError::Io {
-            path: path.to_owned(),
-            source,
-        }),
     }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Read<T>, DirectoryError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Read::Absent),
+        Err(source) => {
+            return Err(DirectoryError::Io {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    let parts = bytes.strip_suffix(b"\n").and_then(|bytes| {
+        let line = bytes.iter().rposition(|&byte| byte == b'\n')?;
+        Some((&bytes[..line], &bytes[line + 1..]))
+    });
+    let whole = parts.filter(|(json, sum)| checksum(json).as_bytes() == *sum);
+    let value = whole.and_then(|(json, _)| serde_json::from_slice(json).ok());
+    Ok(value.map_or(Read::Damaged, Read::Whole))
 }
 
 /// Replaces the file whole, durably: after a crash it holds the old or the new value.
-fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let fresh = path.with_extension("new");
+    let json = serde_json::to_vec_pretty(value)?;
     let mut file = File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec_pretty(value)?)?;
+    file.write_all(&json)?;
+    file.write_all(format!("\n{}\n", checksum(&json)).as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// The last line of a file.
+fn checksum(json: &[u8]) -> String {
+    format!("crc32c {:08x}", crc32c::crc32c(json))
 }
 
 /// The kernel's name of this boot. Where there is none, every start counts as a new boot, which is safe.
@@ -198,5 +249,47 @@ mod tests {
         fs::write(dir.path().join(IDENTITY), "{").unwrap();
         let opened = DataDirectory::open(dir.path(), Duration::ZERO);
         assert!(matches!(opened, Err(DirectoryError::Damaged { .. })));
+    }
+
+    #[test]
+    fn any_flipped_bit_of_one_copy_of_the_name_is_told_and_mended_and_no_life_is_counted_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataDirectory::open(dir.path(), Duration::ZERO).unwrap();
+        let (node, mut last) = (first.node, first.incarnation);
+        drop(first);
+        for name in [IDENTITY, SECOND_IDENTITY] {
+            let path = dir.path().join(name);
+            let length = fs::read(&path).unwrap().len();
+            for at in 0..length {
+                let mut bytes = fs::read(&path).unwrap();
+                let at = at.min(bytes.len() - 1);
+                bytes[at] ^= 1;
+                fs::write(&path, bytes).unwrap();
+                let next = DataDirectory::open(dir.path(), Duration::ZERO).unwrap();
+                assert_eq!(next.node, node);
+                assert!(next.incarnation.0 >= last.0 + 2);
+                last = next.incarnation;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_cluster_is_forgotten_when_it_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = DataDirectory::open(dir.path(), Duration::ZERO).unwrap();
+        let mut known = Known::default();
+        let address = crate::cluster::Address {
+            name: "replica-1".into(),
+            grpc: "127.0.0.1:1".into(),
+            redis: "127.0.0.1:2".into(),
+        };
+        known.nodes.insert(7, address);
+        directory.keep(&known).unwrap();
+        assert_eq!(directory.known().unwrap(), known);
+        let path = dir.path().join(KNOWN);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[20] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(directory.known().unwrap(), Known::default());
     }
 }

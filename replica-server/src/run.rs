@@ -16,7 +16,7 @@ use crate::services::resp::LocalBackend;
 use crate::worker::{Found, Logs, Parts, SharedLeases, Worker};
 use crate::{clock, worker};
 use commit_log::{Completions, DirectIo, Directory, Log, LogOptions};
-use engine::{Engine, EngineOptions, Hooks};
+use engine::{Engine, EngineOptions, Hooks, Memory};
 use proto::common::NodeAddress;
 use proto::data::data_server::DataServer;
 use proto::inspect::inspect_server::InspectServer;
@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tonic::transport::server::TcpIncoming;
 use tulpar_client::{Client, ClientOptions};
-use types::{Decree, Durability, PartitionId};
+use types::{Decree, Durability, Incarnation, PartitionId};
 
 /// Why a replica server did not start, or ended: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -256,6 +256,12 @@ fn open_storage(
         buffered: open(Durability::Buffered)?,
     };
     let _ = buffered_log.set(logs.buffered.clone());
+    let new_node = directory.incarnation == Incarnation(1);
+    match engine.memory() {
+        Memory::Whole => {}
+        Memory::None if new_node => {}
+        Memory::None | Memory::Partial => finder.storage_unknown(),
+    }
     for (partition, _) in engine.partitions() {
         if !finder.knows(partition) && !finder.deleted.contains(&partition) {
             tracing::error!(%partition, "the log does not mention this replica, so its files are no copy: they are removed");

@@ -24,6 +24,7 @@ pub struct Recovered {
     proposed: Option<Ballot>,
     boot: BootId,
     quarantined: bool,
+    storage_unknown: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,11 @@ impl Recovered {
     /// The log could not be read whole where this partition had records: it must learn anew.
     pub fn quarantine(&mut self) {
         self.quarantined = true;
+    }
+
+    /// It is not known whether RocksDB had anything of this copy: what the log does not have from its first decree on may be gone.
+    pub fn storage_unknown(&mut self) {
+        self.storage_unknown = true;
     }
 
     /// The next record of the log.
@@ -171,6 +177,10 @@ impl Recovered {
             });
         }
         if reset.kind == LearnKind::Checkpoint && self.applied < reset.base {
+            return Standing::Damaged;
+        }
+        let from_the_first = self.applied > Decree::ZERO || self.mutations.contains_key(&Decree(1));
+        if self.storage_unknown && !from_the_first {
             return Standing::Damaged;
         }
         let lost_unsynced = identity.durability == Durability::Buffered

@@ -188,6 +188,16 @@ impl Cluster {
         killed
     }
 
+    /// SIGTERM to one server, which hands over what it leads; returns once it has ended.
+    pub fn terminate(&self, name: &str) -> u32 {
+        let stopped = self.server(name).process();
+        process::terminate(stopped);
+        until("a server that was told to stop has ended", || {
+            !process::lives(stopped)
+        });
+        stopped
+    }
+
     /// Waits until the onebox has started another process for the server.
     pub fn restarted(&self, name: &str, instead_of: u32) -> u32 {
         eventually(&format!("{name} is started again"), || {

@@ -16,6 +16,11 @@ pub fn interrupt(number: u32) {
     kill_process(pid(number), Signal::INT).expect("the process is there to be interrupted");
 }
 
+/// Sends SIGTERM, as whoever runs services does to stop one.
+pub fn terminate(number: u32) {
+    kill_process(pid(number), Signal::TERM).expect("the process is there to be stopped");
+}
+
 /// Whether the process is there and not a zombie.
 pub fn lives(number: u32) -> bool {
     test_kill_process(pid(number)).is_ok()

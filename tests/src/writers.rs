@@ -98,6 +98,12 @@ impl Writers {
         }
     }
 
+    /// How many writes ended with an error so far.
+    pub fn errors(&self) -> u64 {
+        let count = |writer: &Writer| writer.progress.unknown.load(Ordering::Relaxed);
+        self.0.iter().map(count).sum()
+    }
+
     /// Stops them and returns what must be there.
     pub fn stop(self) -> Record {
         for writer in &self.0 {

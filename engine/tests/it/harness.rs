@@ -109,6 +109,21 @@ impl Node {
         }
     }
 
+    /// The next partition whose storage fails.
+    pub(crate) fn wait_for_failure(&mut self) -> PartitionId {
+        loop {
+            match self
+                .events
+                .recv_timeout(FOREVER)
+                .expect("the engine is silent")
+            {
+                EngineEvent::Failed { partition, .. } => return partition,
+                EngineEvent::Fetched(fetched) => self.fetched.push(fetched),
+                other => self.others.push(other),
+            }
+        }
+    }
+
     /// Hands the answer to that fetch to the partition.
     pub(crate) fn wait_fetched(&mut self, partition: &mut Partition, ticket: Ticket) {
         let fetched = self.take_fetched(ticket);

@@ -3,6 +3,7 @@
 mod bounds;
 mod checkpoints;
 mod cold;
+mod damage;
 mod harness;
 mod history;
 mod visibility;

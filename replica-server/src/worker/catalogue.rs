@@ -73,6 +73,13 @@ impl Finder {
         })
     }
 
+    /// RocksDB may have had more of any replica than it says.
+    pub(crate) fn storage_unknown(&mut self) {
+        for found in self.found.values_mut() {
+            found.recovered.storage_unknown();
+        }
+    }
+
     /// Whether the logs have anything of the partition.
     pub(crate) fn knows(&self, partition: PartitionId) -> bool {
         self.found.contains_key(&partition)

@@ -193,6 +193,15 @@ impl Bench {
         for record in records {
             recovered.record(record);
         }
+        Self::restarted(me, durability, recovered)
+    }
+
+    /// What a restart makes of what was read.
+    pub(crate) fn restarted(
+        me: NodeId,
+        durability: Durability,
+        recovered: Recovered,
+    ) -> (Self, Vec<Action>) {
         let mut identity = Self::identity(me, durability);
         identity.incarnation = Incarnation(2);
         let mut actions = Vec::new();

@@ -2,8 +2,8 @@
 
 use crate::bench::*;
 use replication::Action;
-use replication::{Event, Message, RoleKind};
-use types::{Ballot, Durability, LearnKind, RecordBody};
+use replication::{Event, Message, Recovered, RoleKind};
+use types::{Ballot, Decree, Durability, LearnKind, RecordBody};
 
 #[test]
 fn a_damaged_secondary_grants_nothing_disowns_its_copy_and_says_so_until_it_is_removed() {
@@ -73,4 +73,26 @@ fn damage_is_remembered_and_only_a_checkpoint_makes_the_copy_whole() {
         })
         .collect();
     assert_eq!(resets, [LearnKind::Checkpoint]);
+}
+
+#[test]
+fn a_copy_whose_storage_may_have_been_forgotten_counts_only_if_the_log_has_it_from_the_first_decree()
+ {
+    let one = config(1, A, &[B]);
+    for (from, whole) in [(1, true), (2, false), (3, false)] {
+        let records = Bench::records(&one, 2);
+        let mut recovered = Recovered::new();
+        for record in records {
+            let kept = match &record {
+                RecordBody::Mutation(mutation) => mutation.decree >= Decree(from),
+                _ => true,
+            };
+            if kept {
+                recovered.record(record);
+            }
+        }
+        recovered.storage_unknown();
+        let (b, _) = Bench::restarted(B, Durability::Sync, recovered);
+        assert_eq!(b.replica.is_member(), whole, "from {from}");
+    }
 }
