@@ -38,5 +38,5 @@ mod strings_range;
 pub use evaluate::{Evaluated, evaluate_read, evaluate_write, lazy_delete};
 pub use moment::{Limits, Moment};
 pub use reply::Reply;
-pub use table::{CommandSpec, lookup, resolve};
+pub use table::{CommandSpec, Flags, lookup, resolve};
 pub use view::{Direction, Interrupt, View, ViewMut};

@@ -60,6 +60,9 @@ pub struct Budgets {
     pub log: ByteSize,
     /// RocksDBs open at once.
     pub open_partitions: usize,
+    /// Free space on the disk below which the node takes no new data; zero: never.
+    #[serde(deserialize_with = "size")]
+    pub disk_reserve: ByteSize,
 }
 
 /// How fast failures are noticed. The same on all nodes of a cluster.
@@ -123,6 +126,7 @@ impl Default for Budgets {
             memtables: ByteSize::mib(256),
             log: ByteSize::gib(2),
             open_partitions: 512,
+            disk_reserve: ByteSize::gib(1),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `run` (what is started), `ending` (hand-over and end), `directory` and `cluster` (who this node is, what it knows of others),
 //! `worker` (replicas and commands), `services` (the ports), `peers` (other replica servers), `meta_link` (the meta leader),
-//! `stream_queue` and `inbox` (what connects them), `clock`. [`remote`] is a gateway's way to all replica servers.
+//! `stream_queue` and `inbox` (what connects them), `clock`, `room` (whether the disk has any). [`remote`] is a gateway's way to all replica servers.
 //!
 //! Not here: what may be acknowledged, served or proposed, and when (`replication`); what commands mean (`commands`); how rows are
 //! kept (`engine`).
@@ -18,6 +18,7 @@ mod inbox;
 mod meta_link;
 mod peers;
 pub mod remote;
+mod room;
 mod run;
 mod services;
 mod stream_queue;

@@ -145,4 +145,12 @@ impl Message {
         };
         Some(Self::NotMember { ballot })
     }
+
+    /// Whether taking it in makes the log grow by more than marks.
+    pub fn brings_data(&self) -> bool {
+        matches!(
+            self,
+            Self::Prepare { .. } | Self::LearnOffer { .. } | Self::LearnLog { .. }
+        )
+    }
 }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     arguments: Vec<String>,
+    settings: Vec<(String, String)>,
 }
 
 impl Options {
@@ -29,6 +30,13 @@ impl Options {
     #[must_use]
     pub fn partitions(self, partitions: u32) -> Self {
         self.argument("--partitions", &partitions.to_string())
+    }
+
+    /// A setting of the servers' configuration, by its variable: `TULPAR__REPLICA__BUDGETS__LOG`.
+    #[must_use]
+    pub fn setting(mut self, variable: &str, value: &str) -> Self {
+        self.settings.push((variable.to_owned(), value.to_owned()));
+        self
     }
 
     fn argument(mut self, name: &str, value: &str) -> Self {
@@ -101,6 +109,7 @@ impl Cluster {
         let mut child = program::command(["onebox", "--base-port", "0", "--data-dir"])
             .arg(self.data_dir())
             .args(&self.options.arguments)
+            .envs(self.options.settings.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors)

@@ -105,10 +105,9 @@ fn a_digest_over_a_damaged_table_says_that_the_partition_failed() {
     let wanted = partition.digest(Decree(1));
     let failed = node.wait_for_failure();
     assert_eq!(failed, id(0));
-    node.wait_for(|event| match event {
-        EngineEvent::Digested { ticket, digest, .. } if *ticket == wanted => {
-            Some(assert!(digest.is_err()))
-        }
+    let digest = node.wait_for(|event| match event {
+        EngineEvent::Digested { ticket, digest, .. } if *ticket == wanted => Some(digest.clone()),
         _ => None,
     });
+    assert!(digest.is_err());
 }

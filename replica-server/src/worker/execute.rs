@@ -1,13 +1,14 @@
 //! Commands: evaluated when they come, straight into the open mutation; answered when what they saw is committed.
 
 use crate::clock;
+use crate::room::Room;
 use crate::worker::Worker;
 use crate::worker::held::Held;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{Command, Delivery, Outcome, Refused, ReplyTo, refuse};
 use crate::worker::waiting::{Unleased, Waiter};
 use bytes::Bytes;
-use commands::{CommandSpec, Interrupt, Reply};
+use commands::{CommandSpec, Flags, Interrupt, Reply};
 use engine::Ticket;
 use replication::{Refusal, RoleKind};
 use smallvec::SmallVec;
@@ -29,6 +30,12 @@ enum Tried {
 enum Effect {
     None,
     Some,
+}
+
+fn no_room() -> Reply {
+    Reply::error(
+        "MISCONF the disk of this server is nearly full: it takes no new data until there is room (budgets.disk_reserve)",
+    )
 }
 
 fn not_in_time() -> Refused {
@@ -121,6 +128,10 @@ impl Worker {
         spec: &'static CommandSpec,
         args: &[&[u8]],
     ) -> Tried {
+        // As Redis without memory: what makes room is taken.
+        if self.room.get() != Room::Enough && spec.flags.contains(Flags::DENYOOM) {
+            return Tried::Answer(Outcome::Reply(no_room()));
+        }
         if let Err(instead) = self.open_mutation(h, now) {
             return instead;
         }

@@ -1,6 +1,7 @@
 //! What other threads, other nodes and the meta leader say, and which replica it concerns.
 
 use crate::inbox::Input;
+use crate::room::Room;
 use crate::worker::Worker;
 use crate::worker::hosted::{Hosted, ReceivedCheckpoint};
 use crate::worker::perform::{of_ticket, remove_later};
@@ -109,6 +110,10 @@ impl Worker {
 
     /// A message from another node's replica.
     pub(crate) fn receive(&self, from: NodeId, partition: PartitionId, message: Message) {
+        // As if it had been lost on its way: whoever sends it goes on without this copy.
+        if self.room.get() == Room::Out && message.brings_data() {
+            return;
+        }
         let hosted = match self.find(partition) {
             Some(hosted) => Some(hosted),
             None if matches!(message, Message::LearnOffer { .. }) => self.find_or_make(partition),
@@ -221,6 +226,12 @@ impl Worker {
                 self.tell(&hosted, event);
             }
             EngineEvent::Compacted { .. } => {}
+            EngineEvent::Failed { reason, .. } if self.room.get() != Room::Enough => {
+                // The copies are whole, the disk is full: what is not in RocksDB is replayed from the log after a restart.
+                self.fail(&format!(
+                    "storage failed while the disk is nearly full: {reason}"
+                ));
+            }
             EngineEvent::Failed { partition, reason } => {
                 self.with(partition, |worker, h, out| {
                     h.storage_failed(reason);

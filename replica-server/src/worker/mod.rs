@@ -26,6 +26,7 @@ use crate::inbox::Input;
 use crate::meta_link::MetaLink;
 use crate::peers::Peers;
 use crate::peers::beacons::Beacons;
+use crate::room::Room;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
 use crate::worker::timers::Timers;
@@ -80,6 +81,8 @@ pub(crate) struct Worker {
     /// Why the node must stop, once it must.
     failure: RefCell<Option<String>>,
     pub(crate) stop: Notify,
+    /// Whether new data is taken.
+    pub(crate) room: Cell<Room>,
     /// Some replica has another role.
     pub(crate) roles_changed: Notify,
     /// The process ends: nobody is called any more.
@@ -137,6 +140,7 @@ impl Worker {
             to_delete: RefCell::default(),
             failure: RefCell::default(),
             stop: Notify::new(),
+            room: Cell::default(),
             roles_changed: Notify::new(),
             stopping: Cell::new(false),
         })
