@@ -4,6 +4,7 @@
 
 use crate::appends::Written;
 use crate::learning::Progress;
+use crate::planted::{Bug, planted};
 use crate::replica::{Replica, Role};
 use crate::{Action, Flush, Message, Standing};
 use types::{Ballot, Configuration, Decree, Instant, LearnSignature, Mutation, NodeId, RecordBody};
@@ -88,6 +89,9 @@ impl Replica {
     /// Whether a message under `ballot` comes from the primary that this replica follows. Answers it if not.
     pub(crate) fn follows(&self, from: NodeId, ballot: Ballot, actions: &mut Vec<Action>) -> bool {
         if ballot < self.ballot() {
+            if planted(Bug::ObeysLowerBallots) {
+                return true;
+            }
             self.send_stale(from, actions);
             return false;
         }
@@ -187,7 +191,9 @@ impl Replica {
             return false;
         }
         // C2: only records of lower ballots.
-        if self.prepared.cut(last, |mutation| mutation.ballot < ballot) {
+        if self.prepared.cut(last, |mutation| {
+            mutation.ballot < ballot || planted(Bug::CutsOwnBallot)
+        }) {
             let body = RecordBody::Truncate {
                 ballot,
                 decree: last,
@@ -224,7 +230,9 @@ impl Replica {
         };
         if follower
             .truncate_ack
-            .is_some_and(|barrier| self.appends.flushed_below(barrier))
+            .is_some_and(|barrier| {
+                self.appends.flushed_below(barrier) || planted(Bug::AcknowledgesEarly)
+            })
         {
             follower.truncate_ack = None;
             let message = Message::TruncateAck {
@@ -288,13 +296,13 @@ impl Replica {
             return;
         };
         let decree = mutation.decree;
-        if decree < stream.next {
+        if decree < stream.next && !planted(Bug::AppendsAgain) {
             if acknowledge && decree <= stream.flushed {
                 self.acknowledge(actions);
             }
             return;
         }
-        if decree > stream.next {
+        if decree > stream.next && !planted(Bug::TakesEarlyPrepares) {
             return;
         }
         let known = self.prepared.get(decree);
@@ -306,7 +314,10 @@ impl Replica {
             actions.push(Action::Send { to, message });
             return;
         }
-        stream.next = decree.next();
+        stream.next = stream.next.max(decree.next());
+        if planted(Bug::AcknowledgesBeforeFlush) {
+            stream.flushed = stream.flushed.max(decree);
+        }
         let new = decree > self.prepared.prepared();
         if new {
             self.prepared.push(mutation.clone());

@@ -5,6 +5,7 @@
 
 use crate::appends::Written;
 use crate::follower::Follower;
+use crate::planted::{Bug, planted};
 use crate::primary::Primary;
 use crate::replica::{Replica, Role, Vouched};
 use crate::{Action, Deletion, Flush, Message, Standing};
@@ -17,6 +18,9 @@ impl Replica {
         configuration: Configuration,
         actions: &mut Vec<Action>,
     ) {
+        if configuration.ballot == self.ballot() && planted(Bug::OldBallotSettles) {
+            self.proposal = None;
+        }
         let nothing_here = matches!(self.standing, Standing::Blank | Standing::Deleting);
         if configuration.ballot > self.ballot() && !nothing_here {
             self.install(configuration, actions);
@@ -105,7 +109,9 @@ impl Replica {
         if self.is_member() && primary == self.identity.me {
             let follows_own = old.is_some_and(|old| old.ballot.next() == configuration.ballot);
             // C3: everything uncommitted is prepared again under the new ballot.
-            self.prepared.raise_all(configuration.ballot);
+            if !planted(Bug::KeepsOldBallots) {
+                self.prepared.raise_all(configuration.ballot);
+            }
             return match role {
                 Role::Primary(before) if follows_own => {
                     let next = before.succeed(configuration, &self.prepared, actions);
@@ -140,8 +146,15 @@ impl Replica {
         let member = self.is_member();
         self.served = member;
         if primary == self.identity.me {
+            if planted(Bug::LeadsOn) && member {
+                let mut primary = Primary::begin(configuration, &self.prepared);
+                (primary.persisted, primary.reconciled) = (true, true);
+                self.role = Role::Primary(Box::new(primary));
+                return;
+            }
             // L3: it proposes its own configuration again, or, if it cannot, lets the secondaries know.
-            self.restart_at = Some(Instant::default());
+            let proposes = !planted(Bug::NeverProposesAgain);
+            self.restart_at = proposes.then(Instant::default);
         } else if member {
             self.role = Role::Follower(Follower::of(primary));
         }
@@ -161,7 +174,7 @@ impl Replica {
             self.standing,
             Standing::Blank | Standing::Creating | Standing::Damaged | Standing::Deleting
         );
-        if alone || nothing_here {
+        if alone || nothing_here || planted(Bug::DamagedIsMember) {
             return;
         }
         // R2: a node grants nothing where its own disk does not make it a member.
@@ -203,7 +216,9 @@ impl Replica {
             }
         };
         if agreed {
-            self.except_all(self.ballot().next(), actions);
+            if !planted(Bug::DeletesWithoutException) {
+                self.except_all(self.ballot().next(), actions);
+            }
             self.role = Role::Inactive;
             self.proposal = None;
             self.restart_at = None;

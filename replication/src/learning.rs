@@ -4,6 +4,7 @@
 
 use crate::appends::Written;
 use crate::follower::{Follower, Stream};
+use crate::planted::{Bug, planted};
 use crate::replica::{Replica, Role};
 use crate::{Action, Flush, Message, Standing};
 use types::{
@@ -48,7 +49,8 @@ impl Replica {
         if configuration.ballot < self.ballot() {
             return self.send_stale(from, actions);
         }
-        if configuration.primary.node != from || configuration.contains(self.identity.me) {
+        let named = configuration.contains(self.identity.me) && !planted(Bug::TeachesMember);
+        if configuration.primary.node != from || named {
             return;
         }
         let signature = LearnSignature {
@@ -57,7 +59,9 @@ impl Replica {
             counter: attempt,
         };
         let known = self.standing.signature();
-        if (known.ballot, known.counter) >= (signature.ballot, signature.counter) {
+        let again = planted(Bug::OfferCutsTwice)
+            && (known.ballot, known.counter) == (signature.ballot, signature.counter);
+        if (known.ballot, known.counter) >= (signature.ballot, signature.counter) && !again {
             // L4: an offer that comes twice must not cut a copy back that the primary may be counting on by now.
             if known == signature {
                 self.send_learn_request(from, actions);
@@ -141,7 +145,9 @@ impl Replica {
             // Nothing is the beginning of everything.
             Standing::Blank => Some(Decree::ZERO),
             // C6: a copy of an older epoch is discarded whole.
-            _ if self.sound && self.epoch == epoch => Some(self.prepared.committed()),
+            _ if self.sound && (self.epoch == epoch || planted(Bug::KeepsOldEpoch)) => {
+                Some(self.prepared.committed())
+            }
             _ => None,
         }
     }
@@ -284,6 +290,9 @@ impl Replica {
                 let body = RecordBody::Ready { signature, decree };
                 self.appends
                     .append(body, Written::Ready(signature), Flush::Synced, actions);
+                if planted(Bug::ReadyEarly) {
+                    self.ready_flushed(signature, actions);
+                }
             }
             _ => {}
         }

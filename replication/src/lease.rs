@@ -11,6 +11,7 @@
 //! beacons unanswered.
 
 use crate::LeaseSettings;
+use crate::planted::{Bug, planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use types::{Ballot, Incarnation, Instant, NodeId, PartitionId};
@@ -133,7 +134,11 @@ impl Leases {
         Self {
             settings,
             incarnation,
-            forgotten_until: now + longest_grace,
+            forgotten_until: if planted(Bug::ForgetsGrants) {
+                now
+            } else {
+                now + longest_grace
+            },
             peers: BTreeMap::new(),
             barred: BTreeMap::new(),
         }
@@ -223,12 +228,18 @@ impl Leases {
         }
         let restarted = peer.holder != Incarnation::default() && beacon.incarnation > peer.holder;
         // Exceptions stay unacknowledged in the holder's new life: its replicas may have been vouched for before its first beacon.
+        if restarted && planted(Bug::ForgetsExceptions) {
+            peer.unacknowledged.clear();
+        }
         peer.holder = beacon.incarnation;
         peer.hear(now);
         let settled = peer.settle(&beacon.acknowledged);
         let exceptions = peer.pending_exceptions(limit);
         // R2: a grant must never arrive without the exceptions to it.
         let granted = (peer.unacknowledged.len() <= limit).then_some(beacon.sent);
+        if planted(Bug::ExceptsOnce) {
+            peer.unacknowledged.clear();
+        }
         if granted.is_some() {
             peer.granted_until = peer.granted_until.max(now + grace);
         }
@@ -332,11 +343,20 @@ impl Leases {
             .peers
             .get(&holder)
             .and_then(|peer| peer.exceptions.get(&partition))
-            .filter(|excepted| excepted.ballot >= ballot);
+            .filter(|excepted| {
+                let stale = planted(Bug::SettlesAnyBallot) && excepted.acknowledged;
+                excepted.ballot >= ballot || stale
+            });
         match excepted {
             None => Settled::NotExcepted,
             // R5. An acknowledged exception at this ballot or above is a promise for everything below.
-            Some(excepted) if excepted.acknowledged || excepted.until <= now => Settled::Yes,
+            Some(excepted)
+                if excepted.acknowledged
+                    || excepted.until <= now
+                    || planted(Bug::SettlesUnacknowledged) =>
+            {
+                Settled::Yes
+            }
             Some(excepted) => Settled::At(excepted.until),
         }
     }
@@ -356,7 +376,9 @@ impl Leases {
         now: Instant,
     ) -> bool {
         let held = self.peers.get(&grantor).and_then(|peer| peer.held.as_ref());
-        held.is_some_and(|held| held.grantor == life && now < held.until)
+        held.is_some_and(|held| {
+            (held.grantor == life || planted(Bug::CountsAnyLife)) && now < held.until
+        })
             && !self.bars(grantor, partition, ballot)
     }
 
@@ -365,7 +387,7 @@ impl Leases {
             .barred
             .get(&partition)
             .and_then(|barred| barred.get(&grantor));
-        barred.is_some_and(|&below| ballot < below)
+        barred.is_some_and(|&below| ballot < below && !planted(Bug::IgnoresExceptions))
     }
 
     /// Whether this node holds `peer`'s lease, for whatever it is worth to a partition.
@@ -418,6 +440,9 @@ impl Peer {
     }
 
     fn pending_exceptions(&self, limit: usize) -> Vec<Exception> {
+        if planted(Bug::ExceptsNothing) {
+            return Vec::new();
+        }
         let pending = self.unacknowledged.iter().take(limit);
         pending
             .filter_map(|&partition| {

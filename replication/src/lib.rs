@@ -69,6 +69,7 @@ mod learning;
 mod lease;
 mod message;
 mod peer;
+pub mod planted;
 mod prepared;
 mod primary;
 mod proposing;

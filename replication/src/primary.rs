@@ -4,6 +4,7 @@
 
 use crate::appends::{Appends, Written};
 use crate::peer::Peer;
+use crate::planted::{Bug, planted};
 use crate::prepared::{PreparedList, weight};
 use crate::proposing::Obeyed;
 use crate::replica::{Replica, Role};
@@ -70,7 +71,7 @@ impl Primary {
     ) -> Self {
         let mut next = Self {
             grace_over: self.grace_over,
-            reconciled: self.reconciled,
+            reconciled: self.reconciled || planted(Bug::ForgetsDuty),
             ..Self::begin(configuration, prepared)
         };
         for old in self.peers {
@@ -81,6 +82,12 @@ impl Primary {
                     // excepted it since (R2).
                     (peer.lost, peer.disowned) = (old.lost, old.disowned);
                     peer.committed = old.committed;
+                    if planted(Bug::KeepsVouches) {
+                        peer.life = old.life;
+                    }
+                    if planted(Bug::KeepsAcks) {
+                        (peer.acked, peer.sent) = (old.acked, old.acked);
+                    }
                 }
                 None if old.is_learner() => {
                     let learner =
@@ -216,13 +223,17 @@ impl Replica {
             return;
         };
         if !primary.persisted {
+            if planted(Bug::LeadsEarly) {
+                let ballot = primary.ballot;
+                self.ballot_persisted(now, ballot, actions);
+            }
             return;
         }
         let appends = (&mut self.appends, flush);
         primary.pump(now, &self.prepared, &self.settings, appends, actions);
         primary.settle_grace(now, self.identity.partition, &self.vouched, leases);
         let up_to = primary.committable(obeyed);
-        if primary.grace_over && up_to > self.prepared.committed() {
+        if (primary.grace_over || planted(Bug::CommitsInGrace)) && up_to > self.prepared.committed() {
             let keep = if primary.teaches() {
                 self.settings.recent.bytes()
             } else {
@@ -303,13 +314,13 @@ impl Replica {
         let Role::Primary(primary) = &mut self.role else {
             return;
         };
-        if primary.ballot != ballot {
+        if primary.ballot != ballot && !planted(Bug::CountsAnyBallot) {
             return;
         }
         let list = &self.prepared;
         if let Some(peer) = primary
             .peer(from)
-            .filter(|peer| peer.signature == signature)
+            .filter(|peer| peer.signature == signature || planted(Bug::CountsAnyLearn))
         {
             peer.committed = peer.committed.max(committed);
             if !peer.disowned {

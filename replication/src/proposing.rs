@@ -4,6 +4,7 @@
 
 use crate::appends::Written;
 use crate::follower::Succession;
+use crate::planted::{Bug, planted};
 use crate::replica::{Replica, Role};
 use crate::{Action, Afterwards, Flush, Leases, Message, MetaStream};
 use std::time::Duration;
@@ -32,10 +33,13 @@ pub(crate) struct Obeyed<'a> {
 impl Obeyed<'_> {
     /// C1: a member of the configuration in force, or of the one that may have replaced it, gates commits and must lease reads.
     pub(crate) fn contains(self, node: NodeId) -> bool {
-        self.stored.is_some_and(|stored| stored.contains(node))
-            || self
-                .proposed
-                .is_some_and(|proposed| proposed.configuration.contains(node))
+        let stored = !planted(Bug::ObeysOnlyProposed) || self.proposed.is_none();
+        let proposed = !planted(Bug::ObeysOnlyStored);
+        stored && self.stored.is_some_and(|stored| stored.contains(node))
+            || proposed
+                && self
+                    .proposed
+                    .is_some_and(|proposed| proposed.configuration.contains(node))
     }
 }
 
@@ -67,14 +71,16 @@ impl Replica {
         actions: &mut Vec<Action>,
     ) {
         // C5: only a member proposes; C1: only once.
-        if self.proposal.is_some() || !self.is_member() {
+        let outstanding = self.proposal.is_some() && !planted(Bug::ProposesAgain);
+        if outstanding || !self.is_member() {
             return;
         }
         let Some(configuration) = self.next_configuration(change) else {
             return;
         };
         let from = self.ballot();
-        let recorded = self.identity.durability == Durability::Sync;
+        let recorded =
+            self.identity.durability == Durability::Sync || planted(Bug::ProposesUnsynced);
         let retry_at = now + self.settings.proposal_retry;
         self.proposal = Some(Proposal {
             from,

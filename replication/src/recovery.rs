@@ -5,6 +5,7 @@
 
 use crate::Standing;
 use crate::learning::{Learn, Progress};
+use crate::planted::{Bug, planted};
 use crate::replica::Identity;
 use std::collections::BTreeMap;
 use types::{
@@ -61,7 +62,7 @@ impl Recovered {
 
     /// The log could not be read whole where this partition had records: it must learn anew.
     pub fn quarantine(&mut self) {
-        self.quarantined = true;
+        self.quarantined = !planted(Bug::DamagedIsMember);
     }
 
     /// It is not known whether RocksDB had anything of this copy: what the log does not have from its first decree on may be gone.
@@ -74,6 +75,9 @@ impl Recovered {
         match body {
             RecordBody::Mutation(mutation) => {
                 self.last_ballot = self.last_ballot.max(mutation.ballot);
+                if planted(Bug::RecordsCancel) {
+                    self.mutations.split_off(&mutation.decree);
+                }
                 if mutation.decree > self.applied {
                     // L1: the latest record of a decree wins and cancels nothing above it.
                     self.mutations.insert(mutation.decree, mutation);
@@ -90,7 +94,9 @@ impl Recovered {
                 kind,
                 epoch,
             } => {
-                self.mutations.retain(|&at, _| at <= base);
+                if !planted(Bug::ResetKeepsTail) {
+                    self.mutations.retain(|&at, _| at <= base);
+                }
                 self.reset = Some(Reset {
                     signature,
                     base,
@@ -101,6 +107,7 @@ impl Recovered {
                 // C5: what was damaged is replaced.
                 self.quarantined &= kind == LearnKind::Log;
             }
+            RecordBody::Ready { .. } if planted(Bug::ForgetsReady) => {}
             RecordBody::Ready { signature, .. } => self.ready = Some(signature),
             RecordBody::Configuration(configuration) => {
                 let known = self.configuration.as_ref().map(|known| known.ballot);
@@ -110,7 +117,7 @@ impl Recovered {
             }
             RecordBody::Proposed(ballot) => self.proposed = self.proposed.max(Some(ballot)),
             RecordBody::Boot(boot) => self.boot = boot,
-            RecordBody::Quarantined => self.quarantined = true,
+            RecordBody::Quarantined => self.quarantine(),
             RecordBody::Deleted => {
                 let applied = self.applied;
                 *self = Self {
@@ -147,6 +154,7 @@ impl Recovered {
             .mutations
             .into_values()
             .take_while(contiguous)
+            .take_while(|_| !planted(Bug::ForgetsPrepared))
             .collect();
         Restart {
             standing,
@@ -185,7 +193,8 @@ impl Recovered {
         }
         let lost_unsynced = identity.durability == Durability::Buffered
             && self.boot != BootId::default()
-            && self.boot != identity.boot;
+            && self.boot != identity.boot
+            && !planted(Bug::IgnoresBoot);
         if lost_unsynced {
             return Standing::Unsynced(reset.signature);
         }
@@ -196,6 +205,9 @@ impl Recovered {
     }
 
     fn has_hole(&self) -> bool {
+        if planted(Bug::DamagedIsMember) {
+            return false;
+        }
         let last = self.mutations.last_key_value().map(|(&decree, _)| decree);
         last.is_some_and(|last| last.0 - self.applied.0 != self.mutations.len() as u64)
     }

@@ -7,6 +7,7 @@
 use crate::appends::{Appends, Written};
 use crate::follower::Follower;
 use crate::learning::ALL_SYNCED;
+use crate::planted::{Bug, planted};
 use crate::prepared::PreparedList;
 use crate::primary::Primary;
 use crate::proposing::Proposal;
@@ -327,7 +328,11 @@ impl Replica {
     pub(crate) fn flush_mutation(&self) -> Flush {
         match self.identity.durability {
             Durability::Sync => Flush::Synced,
-            Durability::Buffered if self.proposed >= Some(self.ballot()) => Flush::Synced,
+            Durability::Buffered
+                if self.proposed >= Some(self.ballot()) && !planted(Bug::AcknowledgesUnsynced) =>
+            {
+                Flush::Synced
+            }
             Durability::Buffered => Flush::Written,
         }
     }
@@ -392,7 +397,13 @@ impl Replica {
 
     pub(crate) fn is_member_of(&self, configuration: &Configuration) -> bool {
         let member = configuration.member(self.identity.me);
-        member.is_some_and(|member| self.standing.whole() == Some(member.signature))
+        member.is_some_and(|member| {
+            let whole = self.standing.whole();
+            whole == Some(member.signature)
+                || planted(Bug::AnyLearnIsMember) && whole.is_some()
+                || planted(Bug::MemberWithoutMark)
+                    && self.standing.signature() == member.signature
+        })
     }
 
     /// Whether there is nothing of it on disk or on its way there: the shell may drop it.

@@ -3,6 +3,7 @@
 //! Nothing is sent or changed here but what a primary knows of its own readiness. What it does while it waits is in `primary`.
 
 use crate::peer::Peer;
+use crate::planted::{Bug, planted};
 use crate::primary::Primary;
 use crate::proposing::Obeyed;
 use crate::replica::{Replica, Role, Vouched};
@@ -16,13 +17,19 @@ const EXCEPTION_POLL: Duration = Duration::from_millis(5);
 impl Primary {
     /// Whether reads and writes may be taken.
     pub(crate) fn serves(&self) -> bool {
-        self.persisted && self.grace_over && self.reconciled
+        self.persisted && (self.grace_over || planted(Bug::ReadsInGrace)) && self.reconciled
     }
 
     /// Up to where every member that gates commits (C1), and this one's own log, have the list under this ballot (C3).
     pub(crate) fn committable(&self, obeyed: Obeyed<'_>) -> Decree {
         let gates = self.peers.iter().filter(|peer| obeyed.contains(peer.node));
-        gates.map(|peer| peer.acked).fold(self.flushed, Decree::min)
+        let gates = gates.skip(usize::from(planted(Bug::CommitsWithoutOne)));
+        let own = if planted(Bug::CommitsBeforeFlush) {
+            self.appended
+        } else {
+            self.flushed
+        };
+        gates.map(|peer| peer.acked).fold(own, Decree::min)
     }
 
     /// R3: whether every lease that this node granted for the partition under a lower ballot has run out, or was given back (R5).
@@ -61,8 +68,11 @@ impl Primary {
     /// C2: whether the duties of a new primary are done.
     pub(crate) fn reconcile(&mut self, committed: Decree, obeyed: Obeyed<'_>) {
         let mut members = self.peers.iter().filter(|peer| obeyed.contains(peer.node));
-        self.reconciled |=
-            self.grace_over && committed >= self.last && members.all(|peer| peer.truncated);
+        let grace_over = self.grace_over || planted(Bug::ReadsInGrace);
+        let listed = committed >= self.last || planted(Bug::ServesBeforeList);
+        let truncated =
+            members.all(|peer| peer.truncated) || planted(Bug::NeedsNoTruncateAck);
+        self.reconciled |= grace_over && listed && truncated;
     }
 }
 
@@ -107,12 +117,13 @@ impl Replica {
             peer.life
                 .is_some_and(|life| leases.counts(peer.node, life, partition, primary.ballot, now))
         };
-        let all = primary
-            .peers
-            .iter()
-            .filter(|peer| self.obeys(peer.node))
-            .all(leased);
-        if all {
+        let mut members = primary.peers.iter().filter(|peer| self.obeys(peer.node));
+        let all = if planted(Bug::ReadsOnOneLease) {
+            members.clone().next().is_none() || members.any(leased)
+        } else {
+            members.all(leased)
+        };
+        if all || planted(Bug::ReadsWithoutLease) {
             Ok(())
         } else {
             Err(Refusal::LeaseMissing)

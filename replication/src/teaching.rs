@@ -5,6 +5,7 @@
 //! files is the shell's.
 
 use crate::peer::{Peer, Reading, Stage};
+use crate::planted::{Bug, planted};
 use crate::prepared::PreparedList;
 use crate::replica::{Replica, Role};
 use crate::{Action, Leases, LogRead, Message, MetaStream};
@@ -14,14 +15,18 @@ impl Replica {
     /// The meta leader wants a copy on `node`.
     pub(crate) fn add_learner(&mut self, now: Instant, node: NodeId, actions: &mut Vec<Action>) {
         // C4: only when serving, and for no node of either configuration.
-        if self.obeys(node) {
+        if self.obeys(node) && !planted(Bug::TeachesMember) {
             return;
         }
         let (Role::Primary(primary), Some(configuration)) = (&mut self.role, &self.configuration)
         else {
             return;
         };
-        if !primary.serves() || primary.peer(node).is_some() {
+        let serves = primary.serves() || planted(Bug::TeachesEarly);
+        let known = primary
+            .peer(node)
+            .is_some_and(|peer| peer.is_learner() || !planted(Bug::TeachesMember));
+        if !serves || known {
             return;
         }
         primary.offers += 1;
@@ -199,16 +204,20 @@ impl Replica {
             return;
         }
         let (partition, settings) = (self.identity.partition, self.settings.clone());
-        let may_propose = self.meta == MetaStream::Up && self.proposal.is_none();
+        let reachable = self.meta == MetaStream::Up || planted(Bug::AddsWithoutMeta);
+        let outstanding = self.proposal.is_some() && !planted(Bug::ProposesAgain);
+        let may_propose = reachable && !outstanding;
         let prepared = &self.prepared;
         let Role::Primary(primary) = &mut self.role else {
             return;
         };
-        let (ballot, serves) = (primary.ballot, primary.serves());
+        let serves = primary.serves() || planted(Bug::TeachesEarly);
+        let ballot = primary.ballot;
         let mut promoted = None;
         for peer in primary.peers.iter_mut().filter(|peer| peer.is_learner()) {
             peer.catch_up(now, ballot, prepared, &settings, actions);
-            let whole = peer.truncated && peer.acked >= prepared.committed();
+            let whole = peer.truncated
+                && (peer.acked >= prepared.committed() || planted(Bug::AddsWithHole));
             if peer.stage == Stage::Following && whole {
                 peer.stage = Stage::Completing;
                 peer.advanced(now);
