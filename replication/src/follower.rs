@@ -6,13 +6,15 @@ use crate::appends::Written;
 use crate::learning::Progress;
 use crate::planted::{Bug, planted};
 use crate::replica::{Replica, Role};
-use crate::{Action, Flush, Message, Standing};
+use crate::{Action, Flush, Leases, Message, Standing};
 use types::{Ballot, Configuration, Decree, Instant, LearnSignature, Mutation, NodeId, RecordBody};
 
 /// The role of a secondary and of a learner.
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub(crate) primary: NodeId,
+    /// Its ballot was on disk when this replica started.
+    pub(crate) resumed: bool,
     /// Where the primary's prepares go on; nothing before its truncate under this ballot (or the learn's begin).
     pub(crate) stream: Option<Stream>,
     /// The truncate is acknowledged when all appends below this number are on disk.
@@ -46,6 +48,7 @@ impl Follower {
     pub(crate) fn of(primary: NodeId) -> Self {
         Self {
             primary,
+            resumed: false,
             stream: None,
             truncate_ack: None,
             succession: None,
@@ -117,7 +120,8 @@ impl Replica {
 
     /// Asks the primary for a stream: after a restart, or when its truncate was lost. A primary that is none any more says so, and
     /// what it knows; without this, a secondary whose own takeover was stored while it was down would never hear of it.
-    pub(crate) fn join(&mut self, now: Instant, actions: &mut Vec<Action>) {
+    /// One that was silent before it became the primary, or before this replica heard of it, is told of by nobody.
+    pub(crate) fn join(&mut self, now: Instant, leases: &Leases, actions: &mut Vec<Action>) {
         let (ballot, member) = (self.ballot(), self.is_member());
         let resend = self.settings.resend;
         if let Role::Follower(follower) = &mut self.role
@@ -127,6 +131,9 @@ impl Replica {
             follower.joins += 1;
             let (to, message) = (follower.primary, Message::Join { ballot });
             actions.push(Action::Send { to, message });
+            if leases.silent(to, now) {
+                self.peer_lost(now, to, actions);
+            }
         }
     }
 
@@ -208,7 +215,11 @@ impl Replica {
             return false;
         }
         // L1: after a restart, what is in the log under this ballot already is acknowledged, not appended again.
+        // What RocksDB has by then is not in the list any more, and nothing can cut it.
         let mut next = first;
+        if matches!(&self.role, Role::Follower(follower) if follower.resumed) {
+            next = next.max(self.prepared.committed().next());
+        }
         while next > self.prepared.committed()
             && self
                 .prepared
@@ -228,12 +239,9 @@ impl Replica {
         let Role::Follower(follower) = &mut self.role else {
             return;
         };
-        if follower
-            .truncate_ack
-            .is_some_and(|barrier| {
-                self.appends.flushed_below(barrier) || planted(Bug::AcknowledgesEarly)
-            })
-        {
+        if follower.truncate_ack.is_some_and(|barrier| {
+            self.appends.flushed_below(barrier) || planted(Bug::AcknowledgesEarly)
+        }) {
             follower.truncate_ack = None;
             let message = Message::TruncateAck {
                 ballot,
@@ -373,7 +381,12 @@ impl Replica {
             return;
         };
         let ballot = self.ballot();
-        let Some(stream) = follower.stream.filter(|stream| stream.ballot == ballot) else {
+        // L2: what was there before the ballot could be acknowledged sooner than the ballot is on disk.
+        let early = self.persisted < ballot && !planted(Bug::AcknowledgesEarly);
+        let Some(stream) = follower
+            .stream
+            .filter(|stream| stream.ballot == ballot && !early)
+        else {
             return;
         };
         let message = Message::PrepareAck {

@@ -156,7 +156,9 @@ impl Replica {
             let proposes = !planted(Bug::NeverProposesAgain);
             self.restart_at = proposes.then(Instant::default);
         } else if member {
-            self.role = Role::Follower(Follower::of(primary));
+            let mut follower = Follower::of(primary);
+            follower.resumed = true;
+            self.role = Role::Follower(follower);
         }
         if member {
             self.append_boot(actions);
@@ -182,6 +184,8 @@ impl Replica {
         end_learns(&std::mem::replace(&mut self.role, Role::Inactive), actions);
         self.standing = Standing::Damaged;
         self.sound = false;
+        // It may be stored already; asked for again, it would make a damaged copy lead.
+        self.proposal = None;
         self.appends.append(
             RecordBody::Quarantined,
             Written::Quarantined,

@@ -378,8 +378,7 @@ impl Leases {
         let held = self.peers.get(&grantor).and_then(|peer| peer.held.as_ref());
         held.is_some_and(|held| {
             (held.grantor == life || planted(Bug::CountsAnyLife)) && now < held.until
-        })
-            && !self.bars(grantor, partition, ballot)
+        }) && !self.bars(grantor, partition, ballot)
     }
 
     fn bars(&self, grantor: NodeId, partition: PartitionId, ballot: Ballot) -> bool {
@@ -401,6 +400,15 @@ impl Leases {
         self.peers
             .get(&peer)
             .is_some_and(|peer| peer.heard > moment)
+    }
+
+    /// Whether nothing was heard from `peer` for a grace. `lapsed` says so once, when it begins; who has reason to wait for `peer` only
+    /// since then must ask.
+    pub fn silent(&self, peer: NodeId, now: Instant) -> bool {
+        let grace = self.settings.grace;
+        self.peers
+            .get(&peer)
+            .is_some_and(|peer| now.since(peer.heard) >= grace)
     }
 
     fn peer(&mut self, node: NodeId, now: Instant) -> &mut Peer {

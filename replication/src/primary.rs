@@ -196,6 +196,7 @@ impl Replica {
         ballot: Ballot,
         actions: &mut Vec<Action>,
     ) {
+        self.persisted = self.persisted.max(ballot);
         if let (Role::Primary(primary), Some(configuration)) = (&mut self.role, &self.configuration)
             && primary.ballot == ballot
         {
@@ -233,7 +234,8 @@ impl Replica {
         primary.pump(now, &self.prepared, &self.settings, appends, actions);
         primary.settle_grace(now, self.identity.partition, &self.vouched, leases);
         let up_to = primary.committable(obeyed);
-        if (primary.grace_over || planted(Bug::CommitsInGrace)) && up_to > self.prepared.committed() {
+        if (primary.grace_over || planted(Bug::CommitsInGrace)) && up_to > self.prepared.committed()
+        {
             let keep = if primary.teaches() {
                 self.settings.recent.bytes()
             } else {
@@ -418,7 +420,12 @@ impl Replica {
     }
 
     /// The primary's timers.
-    pub(crate) fn primary_tick(&mut self, now: Instant, actions: &mut Vec<Action>) {
+    pub(crate) fn primary_tick(
+        &mut self,
+        now: Instant,
+        leases: &Leases,
+        actions: &mut Vec<Action>,
+    ) {
         let committed = self.prepared.committed();
         let (Role::Primary(primary), Some(configuration)) = (&mut self.role, &self.configuration)
         else {
@@ -449,6 +456,10 @@ impl Replica {
                 .resend_at(committed, &self.settings)
                 .is_some_and(|at| at <= now)
             {
+                // It may have fallen silent before this ballot, and nobody says that again.
+                if leases.silent(peer.node, now) {
+                    peer.lost.get_or_insert(now);
+                }
                 peer.resend(now, (configuration, last), committed, actions);
             }
         }

@@ -272,7 +272,7 @@ impl Replica {
         if self.restart_at.is_some_and(|at| at <= now) {
             self.restart(now, actions);
         }
-        self.join(now, actions);
+        self.join(now, leases, actions);
         match &mut self.role {
             Role::Inactive => {}
             Role::Follower(follower) => {
@@ -289,7 +289,7 @@ impl Replica {
                     self.take_over(now, Afterwards::Leave, actions);
                 }
             }
-            Role::Primary(_) => self.primary_tick(now, actions),
+            Role::Primary(_) => self.primary_tick(now, leases, actions),
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Replica {
     /// Whether this copy was ever a member by its present signature: then no proposal can name it any more as a learner.
     pub(crate) served: bool,
     pub(crate) configuration: Option<Configuration>,
+    /// L2: the highest ballot that is on disk.
+    pub(crate) persisted: Ballot,
     pub(crate) prepared: PreparedList,
     pub(crate) appends: Appends,
     pub(crate) role: Role,
@@ -116,6 +118,7 @@ impl Replica {
             epoch: 0,
             served: false,
             configuration: None,
+            persisted: Ballot::ZERO,
             prepared: PreparedList::default(),
             appends: Appends::default(),
             role: Role::Inactive,
@@ -150,6 +153,7 @@ impl Replica {
             actions.push(Action::Stage(mutation));
         }
         replica.configuration = restart.configuration;
+        replica.persisted = replica.ballot();
         replica.wake(actions);
         replica.announce(actions);
         replica
@@ -401,8 +405,7 @@ impl Replica {
             let whole = self.standing.whole();
             whole == Some(member.signature)
                 || planted(Bug::AnyLearnIsMember) && whole.is_some()
-                || planted(Bug::MemberWithoutMark)
-                    && self.standing.signature() == member.signature
+                || planted(Bug::MemberWithoutMark) && self.standing.signature() == member.signature
         })
     }
 

@@ -146,11 +146,14 @@ impl Replica {
                 delivered: Some(decree),
             };
             peer.advanced(now);
-            let message = Message::Committed { ballot, committed };
-            actions.push(Action::Send {
-                to: learner,
-                message,
-            });
+            // L2: until the ballot is on disk nothing is said under it; the truncate that follows asks for the same answer.
+            if primary.persisted {
+                let message = Message::Committed { ballot, committed };
+                actions.push(Action::Send {
+                    to: learner,
+                    message,
+                });
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::bench::*;
 use replication::Action;
-use replication::{Event, Message, Recovered, RoleKind};
+use replication::{Event, Message, MetaStream, Recovered, RoleKind};
 use types::{Ballot, Decree, Durability, LearnKind, RecordBody};
 
 #[test]
@@ -95,4 +95,16 @@ fn a_copy_whose_storage_may_have_been_forgotten_counts_only_if_the_log_has_it_fr
         let (b, _) = Bench::restarted(B, Durability::Sync, recovered);
         assert_eq!(b.replica.is_member(), whole, "from {from}");
     }
+}
+
+#[test]
+fn a_damaged_copy_proposes_nothing_any_more_whatever_it_had_proposed() {
+    let one = config(1, A, &[B, C]);
+    let mut b = Bench::secondary(B, &one, 1);
+    b.on(Event::MetaStream(MetaStream::Down));
+    let two = config(2, B, &[C]);
+    assert_eq!(b.on(Event::PeerLost { node: A }), [propose(1, &two)]);
+    b.on(Event::Damaged);
+    // Stored now, it would make the damaged copy lead.
+    assert_eq!(b.on(Event::MetaStream(MetaStream::Up)), []);
 }

@@ -352,3 +352,22 @@ fn a_learn_goes_on_under_its_teachers_next_ballot() {
     };
     assert_eq!(d.flushed(2), [send(A, acknowledged)]);
 }
+
+#[test]
+fn a_teacher_says_nothing_to_its_learner_under_a_ballot_that_is_not_on_its_disk_yet() {
+    let mut a = Bench::serving(A, &[B]);
+    a.on(Event::AddLearner { node: D });
+    a.from(D, request(None));
+    a.on(Event::PeerLost { node: B });
+    a.on(Event::ConfigurationKnown(config(2, A, &[])));
+    let delivered = Event::CheckpointDelivered {
+        learner: D,
+        signature: LEARN,
+        decree: Decree(0),
+    };
+    assert_eq!(a.on(delivered), []);
+    assert!(
+        a.flushed(2)
+            .contains(&send(D, truncate(&config(2, A, &[]), 1, 0)))
+    );
+}

@@ -203,3 +203,14 @@ fn lower_ballots_are_rejected_for_ever_and_their_owners_are_told() {
         [send(A, stale)]
     );
 }
+
+#[test]
+fn a_secondary_acknowledges_nothing_under_a_ballot_that_is_not_on_its_disk_yet() {
+    let one = config(1, A, &[B]);
+    let mut b = Bench::secondary(B, &one, 1);
+    let two = config(2, A, &[B]);
+    b.from(A, truncate(&two, 2, 1));
+    assert_eq!(b.from(A, committed(2, 1)), [commit(1)]);
+    assert_eq!(b.flushed(3), [send(A, truncate_ack(2))]);
+    assert_eq!(b.from(A, committed(2, 1)), [send(A, prepare_ack(2, 1, 1))]);
+}

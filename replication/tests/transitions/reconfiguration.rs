@@ -244,6 +244,7 @@ fn lag_removes_a_secondary_only_while_enough_members_are_left() {
     let mut a = Bench::serving(A, &[B]);
     a.on(submit(1));
     a.flushed(2);
+    a.at(3000).lease(B, 1);
     assert_eq!(a.at(3000).tick(), [send(B, prepare(1, 1, 0))]);
 }
 
@@ -385,4 +386,35 @@ fn a_vouch_is_for_one_ballot_and_a_staying_primary_needs_a_new_one() {
     assert!(!a.may_read());
     a.from(B, truncate_ack(2));
     assert!(a.may_read());
+}
+
+/// Of a silence one hears once, when it begins. Whoever becomes the primary, or gets another one, later must notice by itself.
+#[test]
+fn a_new_primary_removes_a_member_that_fell_silent_before_its_ballot() {
+    let one = config(1, A, &[B, C]);
+    let two = config(2, B, &[C]);
+    let mut b = Bench::secondary(B, &one, 0);
+    b.leases.watch(C, ms(0));
+    b.at(700).on(Event::PeerLost { node: C });
+    assert_eq!(
+        b.at(701).on(Event::PeerLost { node: A }),
+        [propose(1, &two)]
+    );
+    b.at(702).on(Event::ConfigurationKnown(two));
+    b.flushed(2);
+    assert_eq!(b.deadline(), Some(902));
+    assert!(b.at(902).tick().contains(&propose(2, &config(3, B, &[]))));
+}
+
+#[test]
+fn a_secondary_proposes_itself_to_a_new_primary_that_was_silent_before_its_ballot() {
+    let one = config(1, A, &[B, C]);
+    let mut c = Bench::secondary(C, &one, 0);
+    let stored = config(2, A, &[C]);
+    c.at(700).on(Event::PeerLost { node: A });
+    // A removed B before it died: C's own proposal, under the old ballot, is refused.
+    c.at(800).tick();
+    c.at(801).on(Event::ConfigurationKnown(stored));
+    c.flushed(2);
+    assert!(c.tick().contains(&propose(2, &config(3, C, &[]))));
 }

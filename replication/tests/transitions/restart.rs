@@ -248,3 +248,20 @@ fn an_orderly_end_leaves_no_doubt_about_what_is_synced() {
             .is_member()
     );
 }
+
+/// L1, also for what RocksDB has already.
+#[test]
+fn a_restarted_secondary_appends_nothing_again_that_it_knows_to_be_committed() {
+    let one = config(1, A, &[B]);
+    let (mut b, _) = Bench::recovered(B, Durability::Sync, 2, Bench::records(&one, 3));
+    b.from(A, truncate(&one, 1, 3));
+    for decree in 1..=3 {
+        let again = b.from(A, prepare(1, decree, 3));
+        assert!(
+            !again
+                .iter()
+                .any(|action| matches!(action, Action::AppendLog { .. }))
+        );
+        assert!(matches!(again[0], Action::Send { .. }));
+    }
+}
