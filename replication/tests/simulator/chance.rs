@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-pub(crate) struct Rng(u64);
+pub(crate) struct Chance(u64);
 
-impl Rng {
+impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5DEE_CE66)
     }
@@ -27,5 +27,14 @@ impl Rng {
 
     pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.within(0..100) < percent
+    }
+
+    /// Yes, once in so many times; never, if that is zero.
+    pub(crate) fn once_in(&mut self, times: u64) -> bool {
+        times > 0 && self.within(0..times) == 0
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.index(from.len())]
     }
 }

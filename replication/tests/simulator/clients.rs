@@ -1,94 +1,120 @@
 //! Clients: they write and read wherever they are let, and remember what they were told.
 
-use crate::node::State;
-use crate::world::{Happening, MS, Scheduled, World};
+use crate::disk::State;
+use crate::invariants::{linearizable_reads, observer::Seen};
+use crate::shell::Happening;
+use crate::world::{MS, Scheduled, World};
 use bytes::Bytes;
+use replication::planted::{Bug, planted};
 use replication::{Event, RoleKind};
-use types::{Ballot, Decree, Mutation, Timestamp};
+use types::{Ballot, Mutation, Timestamp};
+
+/// A read between its evaluation and its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evaluation {
+    pub(crate) ballot: Ballot,
+    /// What the answer says.
+    pub(crate) seen: Seen,
+    /// What anybody had been told before the read was asked.
+    pub(crate) floor: Seen,
+}
 
 impl World {
     /// A client writes wherever writes are taken.
     pub(crate) fn write(&mut self) {
         // In the end, seldom enough for the secondaries to hear of every commit.
-        let most = if self.healing { 500 } else { 25 };
-        let next = self.rng.within(1..most) * MS;
+        let most = if self.healing() {
+            500 * MS
+        } else {
+            self.swarm.operations
+        };
+        let next = self.chance.within(MS..most);
         self.at(next, Scheduled::Write);
         for node in 0..self.nodes.len() {
             let this = &self.nodes[node];
-            let accepted = this
-                .replica
-                .as_ref()
-                .map(replication::Replica::accepts_write);
-            if let (Some(Ok(decree)), true, false) = (accepted, this.up, this.paused) {
-                self.writes += 1;
-                // Evaluation sees everything in flight, so what it makes is right only after exactly that.
-                let seen = this.staged.values().fold(this.state, State::after);
-                let effects = Bytes::from(format!(
-                    "write {} at node {node} over {:016x}",
-                    self.writes, seen.hash
-                ));
-                let timestamp = Timestamp(self.now / MS);
-                let ballot = this
-                    .replica
-                    .as_ref()
-                    .map_or(Ballot::ZERO, replication::Replica::ballot);
-                let mutation = Mutation {
-                    ballot,
-                    decree,
-                    timestamp,
-                    effects: effects.clone(),
-                };
-                self.nodes[node].staged.insert(decree, mutation);
-                self.step(node, Event::Submit { timestamp, effects });
-            }
-        }
-    }
-
-    /// A client reads at every node that lets it; what it gets must be no older than what anybody knew before it asked.
-    pub(crate) fn read(&mut self) {
-        let next = self.rng.within(1..25) * MS;
-        self.at(next, Scheduled::Read);
-        let floor = self.acknowledged.max(self.read_up_to);
-        for node in 0..self.nodes.len() {
-            let this = &self.nodes[node];
-            let Some(replica) = this.replica.as_ref().filter(|_| this.up && !this.paused) else {
+            let Some(replica) = this.replica.as_ref().filter(|_| this.runs()) else {
                 continue;
             };
-            if replica.role() == RoleKind::Serving {
-                let (ballot, read, life) =
-                    (replica.ballot(), this.state.applied, Some(this.incarnation));
-                let delay = if self.rng.percent(80) {
-                    1
-                } else {
-                    self.rng.within(1..30) * MS
-                };
-                let happening = Happening::Answer {
-                    ballot,
-                    read,
-                    floor,
-                };
-                self.at(
-                    delay,
-                    Scheduled::Node {
-                        node,
-                        life,
-                        happening,
-                    },
-                );
-            }
+            let Ok(decree) = replica.accepts_write() else {
+                continue;
+            };
+            self.figures.writes += 1;
+            // Evaluation sees everything in flight, so what it makes is right only after exactly that.
+            let seen = this.staged.values().fold(this.state, State::after);
+            let number = self.figures.writes;
+            let effects = Bytes::from(format!("{number} at {node} over {:016x}", seen.hash));
+            // The partition's time never goes back, whatever the wall clock does.
+            let timestamp = Timestamp(this.wall(self.now).max(seen.time.0));
+            let mutation = Mutation {
+                ballot: replica.ballot(),
+                decree,
+                timestamp,
+                effects: effects.clone(),
+            };
+            self.nodes[node].staged.insert(decree, mutation);
+            self.step(node, Event::Submit { timestamp, effects });
         }
     }
 
-    pub(crate) fn answer(&mut self, node: usize, ballot: Ballot, read: Decree, floor: Decree) {
-        let this = &self.nodes[node];
-        let local = this.local(self.now);
-        let Some(replica) = &this.replica else { return };
-        if replica.ballot() == ballot && replica.may_serve_read(local, &this.leases).is_ok() {
-            self.reads += 1;
-            self.read_up_to = self.read_up_to.max(read);
-            if read < floor {
-                self.fail(format!("node {node} read decree {read} under ballot {ballot}, but {floor} was known before"));
+    /// A client reads at every node that lets it; the answer leaves a little later, or long after.
+    pub(crate) fn read(&mut self) {
+        let next = self.chance.within(MS..self.swarm.operations);
+        self.at(next, Scheduled::Read);
+        let floor = self.observer.told;
+        for node in 0..self.nodes.len() {
+            let this = &self.nodes[node];
+            let Some(replica) = this.replica.as_ref().filter(|_| this.runs()) else {
+                continue;
+            };
+            let local = this.local(self.now);
+            let early = planted(Bug::LeaseBeforeEvaluation)
+                && replica.may_serve_read(local, &this.leases).is_err();
+            if replica.role() != RoleKind::Serving || early {
+                continue;
             }
+            let (ballot, state, life) = (replica.ballot(), this.state, Some(this.incarnation));
+            // R7: what has expired is what a committed mutation says.
+            let mut expired = state.time.0;
+            if planted(Bug::ExpiresByClock) {
+                expired = expired.max(this.wall(self.now));
+            }
+            let delay = if self.swarm.reads_held == 0 || self.chance.percent(80) {
+                1
+            } else {
+                self.chance.within(1..self.swarm.reads_held)
+            };
+            let seen = Seen {
+                decree: state.applied,
+                expired,
+            };
+            let happening = Happening::Answer(Evaluation {
+                ballot,
+                seen,
+                floor,
+            });
+            self.at(
+                delay,
+                Scheduled::Node {
+                    node,
+                    life,
+                    happening,
+                },
+            );
+        }
+    }
+
+    /// R1: the lease is checked after the evaluation, under its ballot.
+    pub(crate) fn answer(&mut self, node: usize, evaluation: &Evaluation) {
+        let this = &self.nodes[node];
+        let Some(replica) = &this.replica else { return };
+        let same = replica.ballot() == evaluation.ballot || planted(Bug::LeaseUnderLaterBallot);
+        let leased = replica
+            .may_serve_read(this.local(self.now), &this.leases)
+            .is_ok()
+            || planted(Bug::LeaseBeforeEvaluation);
+        if same && leased {
+            self.figures.reads += 1;
+            linearizable_reads::on_answer(self, node, evaluation);
         }
     }
 }

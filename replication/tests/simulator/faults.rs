@@ -1,117 +1,189 @@
-//! What goes wrong, and how often.
+//! What goes wrong, one thing at a time. Faults that only together are worth anything are in `scenes`.
 
 use crate::node::{Power, index};
+use crate::swarm::Fault;
 use crate::world::{MS, World};
 use replication::{Afterwards, Event};
-use types::{Durability, NodeId};
+use types::Durability;
 
 impl World {
     pub(crate) fn fault(&mut self) {
-        let node = self.rng.index(self.nodes.len());
-        let other = (node + 1 + self.rng.index(self.nodes.len() - 1)) % self.nodes.len();
-        let span = match self.rng.within(0..10) {
-            0..3 => self.rng.within(1..40),
-            3..8 => self.rng.within(40..400),
-            _ => self.rng.within(400..4000),
-        } * MS;
-        match self.rng.within(0..14) {
-            0..3 if self.nodes[node].up => self.crash(node, Power::Kept, span),
-            3 if self.nodes[node].up && self.may_lose_power(node) => {
-                self.crash(node, Power::Lost, span);
+        let fault = self.swarm.faults[self.chance.index(self.swarm.faults.len())];
+        let node = self.chance.index(self.nodes.len());
+        let other = self.another(node);
+        let span = self.span();
+        self.note(|| format!("{fault:?}"));
+        self.figures.faults += 1;
+        match fault {
+            Fault::Kill => self.kill(node, span),
+            Fault::LosePower => self.lose_power(node, span),
+            Fault::Pause => self.freeze(node, span),
+            Fault::CutOneWay => self.cut((node, other), span),
+            Fault::CutBothWays => self.cut_both_ways(node, other, span),
+            Fault::Isolate => self.isolate(node, span),
+            Fault::Weather => self.change_weather(),
+            Fault::MetaDown if self.meta.up => self.meta_down(span),
+            Fault::MetaDown => {}
+            Fault::MetaDeaf => self.meta_deaf(span),
+            Fault::Hint => self.hint(node, self.nodes[other].id),
+            Fault::HandOver => self.hand_over(other),
+            Fault::Damage => self.damage(node),
+            Fault::HangDisk => self.hang_disk(node, span),
+            Fault::StepWall => {
+                for node in &mut self.nodes {
+                    node.step_wall(&mut self.chance);
+                }
             }
-            4..6 if self.nodes[node].up && !self.nodes[node].paused => self.pause(node, span),
-            6 => self.cut((node, other), span),
-            7 => {
-                self.cut((node, other), span);
-                self.cut((other, node), span);
-            }
-            8 => self.isolate(node, span),
-            9 => {
-                self.network.loss = if self.rng.percent(50) {
-                    0
-                } else {
-                    self.rng.within(0..20)
-                };
-                self.network.duplication = if self.rng.percent(50) {
-                    0
-                } else {
-                    self.rng.within(0..20)
-                };
-                self.network.slow = if self.rng.percent(50) {
-                    0
-                } else {
-                    self.rng.within(0..15)
-                };
-            }
-            10 if self.meta_up => self.meta_down(span),
-            11 => {
-                let lost = self.nodes[other].id;
-                self.step_if_running(node, Event::PeerLost { node: lost });
-            }
-            12 => self.hand_over(other),
-            _ => {}
+            Fault::PausePrimary => self.pause_primary(span),
+            Fault::DeposePrimary => self.depose_primary(span),
+            Fault::KillPrimary => self.kill_primary(span),
+            Fault::KillOneByOne => self.kill_one_by_one(span),
+            Fault::HandOverAndLose => self.hand_over_and_lose(span),
+            Fault::LoseMember => self.lose_member(span),
+            Fault::Blackout => self.blackout(),
+            Fault::Forget => self.forget(node),
+        }
+    }
+
+    pub(crate) fn another(&mut self, than: usize) -> usize {
+        (than + 1 + self.chance.index(self.nodes.len() - 1)) % self.nodes.len()
+    }
+
+    fn span(&mut self) -> u64 {
+        let most = match self.chance.within(0..10) {
+            0..3 => 1..40,
+            3..8 => 40..400,
+            _ => 400..4000,
+        };
+        self.chance.within(most) * MS
+    }
+
+    pub(crate) fn kill(&mut self, node: usize, span: u64) {
+        if self.nodes[node].up {
+            self.crash(node, Power::Kept, span);
+        }
+    }
+
+    fn lose_power(&mut self, node: usize, span: u64) {
+        if self.nodes[node].up && self.may_lose_power(node) {
+            self.crash(node, Power::Lost, span);
+        }
+    }
+
+    pub(crate) fn freeze(&mut self, node: usize, span: u64) {
+        if self.nodes[node].runs() {
+            self.pause(node, span);
+        }
+    }
+
+    pub(crate) fn isolate(&mut self, node: usize, span: u64) {
+        for other in (0..self.nodes.len()).filter(|&other| other != node) {
+            self.cut_both_ways(node, other, span);
+        }
+    }
+
+    /// The network as bad as this seed's may be.
+    pub(crate) fn worsen(&mut self) {
+        let swarm = &self.swarm;
+        let network = &mut self.network;
+        (network.loss, network.duplication) = (swarm.loss, swarm.duplication);
+        (network.lateness, network.late) = (swarm.lateness, swarm.late);
+        network.unlucky = swarm.unlucky;
+        self.meta.unanswered = swarm.unanswered;
+    }
+
+    fn change_weather(&mut self) {
+        self.worsen();
+        let network = &mut self.network;
+        for rate in [
+            &mut network.loss,
+            &mut network.duplication,
+            &mut network.lateness,
+        ] {
+            *rate = self.chance.within(0..*rate + 1);
+        }
+        if self.chance.percent(50) {
+            network.unlucky = None;
+        }
+    }
+
+    pub(crate) fn hand_over(&mut self, to: usize) {
+        let to = self.nodes[to].id;
+        let then = if self.chance.percent(50) {
+            Afterwards::Stay
+        } else {
+            Afterwards::Leave
+        };
+        if let Some(primary) = self.primary()
+            && self.nodes[primary].runs()
+        {
+            self.step(primary, Event::HandOver { to, then });
+        }
+    }
+
+    /// The primary of the configuration in force.
+    pub(crate) fn primary(&self) -> Option<usize> {
+        let stored = self.meta.stored.as_ref()?;
+        Some(index(stored.primary.node))
+    }
+
+    pub(crate) fn hang_disk(&mut self, node: usize, span: u64) {
+        let disk = &mut self.nodes[node].disk;
+        if disk.hangs_until <= self.now {
+            (disk.hangs_since, disk.hangs_until) = (self.now, self.now + span);
+        }
+    }
+
+    /// Some of the newest records become unreadable: noticed while the node runs, or at its next start.
+    fn damage(&mut self, node: usize) {
+        let empty = self.nodes[node].disk.safe.learn.is_none();
+        if empty || !self.may_damage(node) || !self.nodes[node].runs() {
+            return;
+        }
+        let newest = self.chance.index(6);
+        if self.chance.percent(50) {
+            let span = self.chance.within(5..300) * MS;
+            self.crash(node, Power::Kept, span);
+            self.nodes[node].disk.damage(newest);
+        } else {
+            self.nodes[node].disk.damage(newest);
+            self.step(node, Event::Damaged);
         }
     }
 
     /// The process or its machine ends while something is on its way to the disk, and comes back soon.
     pub(crate) fn die(&mut self, node: usize) {
-        if self.faults && self.nodes[node].up {
-            let power = if self.may_lose_power(node) && self.rng.percent(50) {
+        if self.faults() && self.nodes[node].up {
+            let power = if self.chance.percent(50) && self.may_lose_power(node) {
                 Power::Lost
             } else {
                 Power::Kept
             };
-            let span = self.rng.within(1..200) * MS;
+            let span = self.chance.within(1..200) * MS;
+            self.figures.faults += 1;
             self.crash(node, power, span);
         }
     }
 
-    /// In `buffered`, a loss of power may cost a copy its membership; of all copies, some writes. Only the first is no loss.
-    fn may_lose_power(&self, node: usize) -> bool {
-        let Some(stored) = &self.stored else {
-            return false;
-        };
-        if self.nodes[node].durability == Durability::Sync {
-            return true;
-        }
-        let whole = |id: NodeId| {
-            let peer = &self.nodes[index(id)];
-            let replica = peer.replica.as_ref();
-            replica.is_some_and(|replica| replica.is_member() && !replica.survey().unsynced)
-        };
-        // Every configuration that may be in force, now or by a proposal under way, keeps all others.
+    /// In `sync` nothing is lost with the power. In `buffered` it may cost a copy its membership; of all copies, some writes: only
+    /// the first is no loss.
+    pub(crate) fn may_lose_power(&self, node: usize) -> bool {
+        self.nodes[node].durability == Durability::Sync || self.can_do_without(node)
+    }
+
+    /// Damage may cost a copy; never the last.
+    pub(crate) fn may_damage(&self, node: usize) -> bool {
+        self.can_do_without(node)
+    }
+
+    /// Whether all other members of every configuration that may be in force, now or by a proposal under way, are whole.
+    fn can_do_without(&self, node: usize) -> bool {
         let me = self.nodes[node].id;
-        self.history.values().rev().take(3).all(|known| {
-            known
-                .members()
-                .all(|member| member.node == me || whole(member.node))
-                && known.len() > 1
-        }) && stored.len() > 1
-    }
-
-    fn isolate(&mut self, node: usize, span: u64) {
-        for other in (0..self.nodes.len()).filter(|&other| other != node) {
-            self.cut((node, other), span);
-            self.cut((other, node), span);
-        }
-    }
-
-    fn hand_over(&mut self, to: usize) {
-        let to = self.nodes[to].id;
-        let then = if self.rng.percent(50) {
-            Afterwards::Stay
-        } else {
-            Afterwards::Leave
-        };
-        if let Some(primary) = self.stored.as_ref().map(|stored| stored.primary.node) {
-            let primary = index(primary);
-            self.step_if_running(primary, Event::HandOver { to, then });
-        }
-    }
-
-    fn step_if_running(&mut self, node: usize, event: Event) {
-        if self.nodes[node].up && !self.nodes[node].paused {
-            self.step(node, event);
-        }
+        let mut recent = self.meta.history.values().rev().take(3).peekable();
+        recent.peek().is_some()
+            && recent.chain(&self.meta.asked).all(|known| {
+                let mut others = known.members().filter(|member| member.node != me);
+                known.len() > 1 && others.all(|member| self.nodes[index(member.node)].is_whole())
+            })
     }
 }

@@ -1,136 +1,88 @@
-//! A node as the simulator has it: a clock, a disk that forgets what is not synced, an engine that is a hash, and the real
-//! `Leases` and `Replica`.
+//! A node as the simulator has it: clocks, a disk, an engine that is a hash, and the real `Leases` and `Replica`.
 
-use crate::rng::Rng;
-use replication::{Event, Identity, LeaseSettings, Leases, Recovered, Replica, Settings};
+use crate::chance::Chance;
+use crate::disk::{Disk, State};
+use crate::shell::Happening;
+use crate::swarm::Swarm;
+use crate::world::MS;
+use replication::planted::{Bug, planted};
+use replication::{Event, Identity, LeaseSettings, Leases, MetaStream, Recovered, Replica};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use types::{
-    BootId, Decree, Durability, Incarnation, Instant, LearnSignature, Mutation, NodeId,
-    PartitionId, RecordBody,
+    Ballot, BootId, Decree, Durability, Incarnation, Instant, LearnSignature, Mutation, NodeId,
+    PartitionId,
 };
 
 pub(crate) const PARTITION: PartitionId = PartitionId::new(1, 0);
 
-/// What a partition's data is, here: up to where it is applied, and a hash chained over everything applied.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct State {
-    pub(crate) applied: Decree,
-    pub(crate) hash: u64,
-}
+/// How long a disk may hang before its node vouches for nothing any more (R6).
+pub(crate) const STALL_TIMEOUT: u64 = 3_000 * MS;
 
-impl State {
-    pub(crate) fn after(self, mutation: &Mutation) -> Self {
-        let mut hash = self.hash ^ mutation.timestamp.0.rotate_left(17) ^ mutation.decree.0;
-        for &byte in &mutation.effects {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-        }
-        Self {
-            applied: mutation.decree,
-            hash: hash.rotate_left(9),
-        }
-    }
-}
-
-#[derive(Default)]
-pub(crate) struct Disk {
-    pub(crate) log: Vec<RecordBody>,
-    /// How many records of the log survive a loss of power.
-    pub(crate) synced: usize,
-    /// How many records were dropped before those.
-    dropped: usize,
-    pub(crate) rocksdb: State,
-    /// The log has every decree from here on.
-    pub(crate) oldest: Decree,
-}
-
-impl Disk {
-    /// Where the log ends, in records since it began.
-    pub(crate) fn end(&self) -> usize {
-        self.dropped + self.log.len()
-    }
-
-    /// The log is synced up to that end.
-    pub(crate) fn sync(&mut self, end: usize) {
-        self.synced = self
-            .synced
-            .max(end.saturating_sub(self.dropped))
-            .min(self.log.len());
-    }
-
-    /// Drops records that nothing needs any more.
-    pub(crate) fn drop_records(&mut self, obsolete: impl Fn(&RecordBody) -> bool) {
-        let before = self.log.len();
-        self.log.retain(|record| !obsolete(record));
-        let dropped = before - self.log.len();
-        self.dropped += dropped;
-        self.synced = self.synced.saturating_sub(dropped);
-    }
-}
+/// What `CLOCK_BOOTTIME` shows when nothing else is said: far enough from zero to step back.
+const LONG_AGO: u64 = 1_000_000 * MS;
 
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) up: bool,
     pub(crate) paused: bool,
     pub(crate) incarnation: Incarnation,
-    pub(crate) boot: BootId,
+    boot: BootId,
     /// Local time = origin + true time * rate / 1000.
     rate: u64,
     origin: u64,
+    /// By how much the wall clock is fast.
+    skew: u64,
     pub(crate) disk: Disk,
     pub(crate) leases: Leases,
     pub(crate) replica: Option<Replica>,
     pub(crate) state: State,
     pub(crate) staged: BTreeMap<Decree, Mutation>,
     /// What waits while the node is paused.
-    pub(crate) waiting: VecDeque<crate::world::Happening>,
+    pub(crate) waiting: VecDeque<Happening>,
     /// When its next tick is planned, in true time.
     pub(crate) tick_at: Option<u64>,
     pub(crate) incoming: Option<(LearnSignature, State)>,
     pub(crate) durability: Durability,
-    settings: Arc<Settings>,
-    /// The highest ballot that was ever synced here.
-    pub(crate) highest_ballot: types::Ballot,
+    settings: Arc<replication::Settings>,
+    pub(crate) meta: MetaStream,
+    /// The highest ballot under which anything left this node since its disk was empty.
+    pub(crate) promised: Ballot,
 }
 
 impl Node {
-    pub(crate) fn new(id: u64, durability: Durability, settings: &Settings, rng: &mut Rng) -> Self {
+    pub(crate) fn new(id: u64, swarm: &Swarm, chance: &mut Chance) -> Self {
+        let rate = if swarm.drift {
+            chance.pick(&[952, 1000, 1048])
+        } else {
+            chance.within(995..1006)
+        };
+        let incarnation = Incarnation(1);
         let mut node = Self {
             id: NodeId(id),
             up: true,
             paused: false,
-            incarnation: Incarnation(1),
+            incarnation,
             boot: BootId(u128::from(id) << 32 | 1),
-            rate: rng.within(955..1046),
-            origin: rng.within(0..10_000_000_000),
-            disk: Disk {
-                oldest: Decree(1),
-                ..Disk::default()
-            },
-            leases: Leases::new(
-                LeaseSettings::default(),
-                Incarnation(1),
-                Instant(0),
-                Duration::ZERO,
-            ),
+            rate,
+            origin: LONG_AGO + chance.within(0..10_000 * MS),
+            skew: chance.within(0..2000) * MS,
+            disk: Disk::new(swarm.durability),
+            leases: Leases::new(lease_settings(), incarnation, Instant(0), Duration::ZERO),
             replica: None,
             state: State::default(),
             staged: BTreeMap::new(),
             waiting: VecDeque::new(),
             tick_at: None,
             incoming: None,
-            durability,
-            settings: Arc::new(settings.clone()),
-            highest_ballot: types::Ballot::ZERO,
+            durability: swarm.durability,
+            settings: Arc::new(swarm.settings.clone()),
+            meta: MetaStream::Down,
+            promised: Ballot::ZERO,
         };
         let now = node.local(0);
-        node.leases = Leases::new(
-            LeaseSettings::default(),
-            node.incarnation,
-            now,
-            Duration::ZERO,
-        );
+        node.leases = Leases::new(lease_settings(), incarnation, now, Duration::ZERO);
         node
     }
 
@@ -141,11 +93,25 @@ impl Node {
 
     /// When its clock will show `local`.
     pub(crate) fn true_time(&self, local: Instant) -> u64 {
-        (u128::from(local.0.wrapping_sub(self.origin)) * 1000).div_ceil(u128::from(self.rate))
-            as u64
+        let passed = u128::from(local.0.wrapping_sub(self.origin));
+        (passed * 1000).div_ceil(u128::from(self.rate)) as u64
     }
 
-    pub(crate) fn identity(&self) -> Identity {
+    /// What its wall clock shows, in milliseconds.
+    pub(crate) fn wall(&self, true_time: u64) -> u64 {
+        (true_time + self.skew) / MS
+    }
+
+    /// Somebody sets its wall clock.
+    pub(crate) fn step_wall(&mut self, chance: &mut Chance) {
+        let skew = chance.within(0..4000) * MS;
+        if planted(Bug::ClockSteps) {
+            self.origin = self.origin.wrapping_add(skew).wrapping_sub(self.skew);
+        }
+        self.skew = skew;
+    }
+
+    fn identity(&self) -> Identity {
         Identity {
             me: self.id,
             incarnation: self.incarnation,
@@ -159,8 +125,26 @@ impl Node {
         Replica::new(self.identity(), self.settings.clone())
     }
 
+    pub(crate) fn runs(&self) -> bool {
+        self.up && !self.paused
+    }
+
+    /// Its copy is whole and a member's, or would be if it ran.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.disk.damaged
+            && (self.durability == Durability::Sync || self.disk.safe.boot == self.boot)
+            && self.disk.safe.whole().is_some()
+    }
+
+    /// In `buffered`: its machine stopped with prepares unsynced (C6).
+    pub(crate) fn lost_unsynced(&self) -> bool {
+        self.durability == Durability::Buffered
+            && self.disk.safe.boot != BootId::default()
+            && self.disk.safe.boot != self.boot
+    }
+
     /// The process is gone; what only it had in memory too.
-    pub(crate) fn kill(&mut self, power: Power, true_time: u64, rng: &mut Rng) {
+    pub(crate) fn kill(&mut self, power: Power, true_time: u64, chance: &mut Chance) {
         self.up = false;
         self.paused = false;
         self.replica = None;
@@ -171,18 +155,15 @@ impl Node {
         self.state = State::default();
         // A log that syncs has its queue in memory; what is not synced may or may not have got to the disk.
         if power == Power::Lost || self.durability == Durability::Sync {
-            let torn = self.disk.log.len() - self.disk.synced;
-            let survivors = self.disk.synced + rng.index(torn + 1);
-            self.disk.log.truncate(survivors);
+            let survivors = chance.index(self.disk.unsynced() + 1);
+            self.disk.tear(survivors);
         }
-        self.disk.synced = self.disk.synced.min(self.disk.log.len());
         if power == Power::Lost {
-            self.disk.synced = self.disk.log.len();
             self.boot.0 += 1;
             // The clock starts anew with the machine.
-            self.origin = 0u64
+            self.origin = LONG_AGO
                 .wrapping_sub(true_time * self.rate / 1000)
-                .wrapping_add(rng.within(0..1_000_000_000));
+                .wrapping_add(chance.within(0..1_000 * MS));
         }
     }
 
@@ -191,19 +172,25 @@ impl Node {
         self.up = true;
         self.incarnation.0 += 1;
         // What a start finds in the log it may acknowledge: the log is synced before anything else happens.
-        self.disk.synced = self.disk.log.len();
+        self.disk.sync(self.disk.end());
+        self.disk.last_prepared = None;
         let now = self.local(true_time);
-        let settings = LeaseSettings::default();
+        let settings = lease_settings();
         let grace = settings.grace;
         self.leases = Leases::new(settings, self.incarnation, now, grace);
         self.state = self.disk.rocksdb;
-        if self.disk.log.is_empty() {
+        if self.disk.records().next().is_none() {
             return;
         }
         let mut recovered = Recovered::new();
         recovered.applied(self.disk.rocksdb.applied);
-        for record in &self.disk.log {
+        for record in self.disk.records() {
             recovered.record(record.clone());
+        }
+        // A deletion ends damage: there is nothing left that could be.
+        self.disk.damaged &= self.disk.safe.learn.is_some();
+        if self.disk.damaged {
+            recovered.quarantine();
         }
         let replica = Replica::recover(self.identity(), self.settings.clone(), recovered, actions);
         if replica.is_blank() {
@@ -215,14 +202,11 @@ impl Node {
 
     /// Nothing of the partition is left here.
     pub(crate) fn wipe(&mut self) {
-        self.highest_ballot = types::Ballot::ZERO;
+        self.promised = Ballot::ZERO;
         self.replica = None;
         self.staged.clear();
         self.state = State::default();
-        self.disk = Disk {
-            oldest: Decree(1),
-            ..Disk::default()
-        };
+        self.disk.wipe();
     }
 
     pub(crate) fn step(&mut self, true_time: u64, event: Event) -> Vec<replication::Action> {
@@ -234,46 +218,34 @@ impl Node {
         actions
     }
 
-    /// The mutations that the log holds, the latest record of each decree, by an independent reading of the rules.
-    pub(crate) fn logged(&self, records: usize) -> BTreeMap<Decree, &Mutation> {
-        let mut mutations = BTreeMap::new();
-        for record in &self.disk.log[..records] {
-            match record {
-                RecordBody::Mutation(mutation) => {
-                    mutations.insert(mutation.decree, mutation);
-                }
-                RecordBody::Truncate { ballot, decree } => {
-                    mutations.retain(|&at, mutation: &mut &Mutation| {
-                        at <= *decree || mutation.ballot >= *ballot
-                    });
-                }
-                RecordBody::Reset { base, .. } => mutations.retain(|at, _| at <= base),
-                _ => {}
-            }
-        }
-        mutations
+    /// R6: whether its beacon thread vouches.
+    pub(crate) fn vouches(&self, true_time: u64) -> bool {
+        let disk = &self.disk;
+        let hangs = disk.hangs_until > true_time && true_time >= disk.hangs_since + STALL_TIMEOUT;
+        !hangs || planted(Bug::HangsAndVouches)
     }
 
-    /// RocksDB flushes, and the log may let go of what it no longer needs.
+    /// RocksDB flushes, which wants the log synced, and the log may let go of what it no longer needs.
     pub(crate) fn flush(&mut self, recycle: bool) {
         let learning = self.incoming.is_some();
-        if !self.up || self.replica.is_none() || learning || self.disk.synced < self.disk.log.len()
-        {
+        if !self.up || self.replica.is_none() || learning || !self.disk.is_synced() {
             return;
         }
         if self.state.applied > self.disk.rocksdb.applied {
             self.disk.rocksdb = self.state;
         }
         if recycle {
-            let durable = self.disk.rocksdb.applied;
-            self.disk.drop_records(|record| {
-                record
-                    .mutation()
-                    .is_some_and(|mutation| mutation.decree <= durable)
-            });
-            self.disk.oldest = self.disk.oldest.max(durable.next());
+            self.disk.recycle(self.disk.rocksdb.applied);
         }
     }
+}
+
+fn lease_settings() -> LeaseSettings {
+    let mut settings = LeaseSettings::default();
+    if planted(Bug::LeaseOutlivesGrace) {
+        settings.lease = settings.grace + settings.beacon;
+    }
+    settings
 }
 
 /// Where in the world's list the node of that id is.

@@ -1,0 +1,47 @@
+//! A committed decree never changes, every mutation is committed right after the history that it was evaluated over, and equal
+//! decrees mean equal states on all replicas: whoever was told of a write was told the truth.
+
+use crate::disk::{State, digest};
+use crate::world::World;
+use types::{Decree, Mutation};
+
+pub(crate) const NAME: &str = "a committed decree never changes";
+
+/// Whether the mutation may be committed there.
+pub(crate) fn on_commit(
+    world: &mut World,
+    node: usize,
+    decree: Decree,
+    mutation: Option<&Mutation>,
+) -> bool {
+    let state = world.nodes[node].state;
+    let over = format!("over {:016x}", state.hash);
+    let what = match mutation {
+        None => format!("node {node} commits decree {decree}, which it does not have"),
+        Some(mutation) if mutation.decree != decree => {
+            format!("node {node} commits {mutation:?} as decree {decree}")
+        }
+        Some(mutation) if !mutation.effects.ends_with(over.as_bytes()) => {
+            format!("node {node} commits {mutation:?}, which was not evaluated {over}")
+        }
+        Some(mutation) => {
+            let after = (digest(mutation), state.after(mutation));
+            let truth = world.observer.truth.entry(decree).or_insert(after);
+            if *truth == after {
+                return true;
+            }
+            format!("node {node} commits {mutation:?}, but another was committed as that decree")
+        }
+    };
+    world.violate(NAME, what);
+    false
+}
+
+/// A learner's checkpoint is the truth of its decree.
+pub(crate) fn on_checkpoint(world: &mut World, node: usize, state: State) {
+    let truth = world.observer.truth.get(&state.applied);
+    if truth.is_some_and(|(_, truth)| *truth != state) {
+        let what = format!("node {node} installs a checkpoint that is not the truth: {state:?}");
+        world.violate(NAME, what);
+    }
+}

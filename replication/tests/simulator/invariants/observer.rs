@@ -1,0 +1,36 @@
+//! What somebody knows who sees everything: what was committed, and what clients were told. It checks nothing.
+
+use crate::disk::State;
+use std::collections::BTreeMap;
+use types::{Ballot, Decree};
+
+/// What an answer says: everything up to a decree, and what has expired by then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) decree: Decree,
+    pub(crate) expired: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Observer {
+    /// What was committed, by decree: the mutation's digest, and the state after it.
+    pub(crate) truth: BTreeMap<Decree, (u64, State)>,
+    /// Up to where writes were acknowledged.
+    pub(crate) acknowledged: Decree,
+    /// What clients know, by acknowledgements and by reads.
+    pub(crate) told: Seen,
+    /// The digest of everything that was ever in a log, by ballot and decree.
+    pub(crate) bytes: BTreeMap<(Ballot, Decree), u64>,
+}
+
+impl Observer {
+    /// All members lost what was not synced: of what was said, that which no copy has does not bind any more.
+    pub(crate) fn forgive(&mut self, best: Decree) {
+        self.truth.split_off(&best.next());
+        self.acknowledged = self.acknowledged.min(best);
+        self.told.decree = self.told.decree.min(best);
+        let time = |(_, state): &(u64, State)| state.time.0;
+        let expired = self.truth.get(&self.told.decree).map_or(0, time);
+        self.told.expired = self.told.expired.min(expired);
+    }
+}

@@ -1,0 +1,24 @@
+//! durable <= applied <= committed <= prepared at every member, and its log reaches back to durable.
+
+use crate::world::World;
+
+pub(crate) const NAME: &str = "durable <= applied <= committed <= prepared";
+
+pub(crate) fn check(world: &mut World, node: usize) {
+    let this = &world.nodes[node];
+    // A learner that waits for a checkpoint has given its own data up.
+    let Some(replica) = this.replica.as_ref().filter(|replica| replica.is_member()) else {
+        return;
+    };
+    let durable = this.disk.rocksdb.applied;
+    let (applied, committed, prepared) =
+        (this.state.applied, replica.committed(), replica.prepared());
+    let reaches_back = this.disk.oldest <= durable.next();
+    if !([durable, applied, committed, prepared].is_sorted() && reaches_back) {
+        let what = format!(
+            "node {node} has durable {durable}, applied {applied}, committed {committed}, prepared {prepared}, a log from {}",
+            this.disk.oldest
+        );
+        world.violate(NAME, what);
+    }
+}

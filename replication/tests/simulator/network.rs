@@ -1,0 +1,144 @@
+//! The wires between nodes: what is put on them may get lost, come twice, late, out of order, or in the receiver's next life.
+
+use crate::node::index;
+use crate::shell::Happening;
+use crate::world::{MS, Scheduled, World};
+use replication::{Event, Message};
+use std::collections::BTreeMap;
+use types::NodeId;
+
+/// What a message is, as far as one kind may fare worse than others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Beacon,
+    Reply,
+    Truncate,
+    TruncateAck,
+    Prepare,
+    PrepareAck,
+    Committed,
+    Stale,
+    Learn,
+    LearnReady,
+    TakeOver,
+    Other,
+}
+
+pub(crate) const KINDS: [Kind; 12] = [
+    Kind::Beacon,
+    Kind::Reply,
+    Kind::Truncate,
+    Kind::TruncateAck,
+    Kind::Prepare,
+    Kind::PrepareAck,
+    Kind::Committed,
+    Kind::Stale,
+    Kind::Learn,
+    Kind::LearnReady,
+    Kind::TakeOver,
+    Kind::Other,
+];
+
+impl Kind {
+    fn of(happening: &Happening) -> Self {
+        let message = match happening {
+            Happening::Beacon(..) => return Self::Beacon,
+            Happening::Reply(..) => return Self::Reply,
+            Happening::Event(Event::Received { message, .. }) => message,
+            _ => return Self::Other,
+        };
+        match message {
+            Message::Truncate { .. } => Self::Truncate,
+            Message::TruncateAck { .. } => Self::TruncateAck,
+            Message::Prepare { .. } => Self::Prepare,
+            Message::PrepareAck { .. } => Self::PrepareAck,
+            Message::Committed { .. } => Self::Committed,
+            Message::Stale { .. } => Self::Stale,
+            Message::LearnOffer { .. }
+            | Message::LearnRequest { .. }
+            | Message::LearnLog { .. }
+            | Message::LearnComplete { .. } => Self::Learn,
+            Message::LearnReady { .. } => Self::LearnReady,
+            Message::TakeOver { .. } => Self::TakeOver,
+            Message::Join { .. } | Message::NotMember { .. } | Message::Resign { .. } => {
+                Self::Other
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Network {
+    /// Percent lost, repeated, late; and how late at most.
+    pub(crate) loss: u64,
+    pub(crate) duplication: u64,
+    pub(crate) lateness: u64,
+    pub(crate) late: u64,
+    /// One kind that fares worse: percent lost, percent late.
+    pub(crate) unlucky: Option<(Kind, u64, u64)>,
+    /// Ordered pairs that cannot reach each other.
+    cut: Vec<(usize, usize)>,
+    /// When the last message of each ordered pair arrives: they keep their order, but for the late ones.
+    arrivals: BTreeMap<(usize, usize), u64>,
+}
+
+impl Network {
+    pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut.contains(&(from, to))
+    }
+
+    pub(crate) fn mend(&mut self, link: (usize, usize)) {
+        if let Some(at) = self.cut.iter().position(|&cut| cut == link) {
+            self.cut.swap_remove(at);
+        }
+    }
+}
+
+impl World {
+    /// Puts something on the wire.
+    pub(crate) fn transmit(&mut self, from: usize, to: NodeId, happening: &Happening) {
+        let to = index(to);
+        let (mut loss, mut lateness) = (self.network.loss, self.network.lateness);
+        if let Some((kind, lost, late)) = self.network.unlucky
+            && kind == Kind::of(happening)
+        {
+            (loss, lateness) = (loss.max(lost), lateness.max(late));
+        }
+        if self.network.is_cut(from, to) || self.chance.percent(loss) {
+            return;
+        }
+        let copies = 1 + u64::from(self.chance.percent(self.network.duplication));
+        for _ in 0..copies {
+            let delay = if self.chance.percent(lateness) {
+                self.chance.within(MS..self.network.late.max(2 * MS))
+            } else {
+                let arrival = self.network.arrivals.entry((from, to)).or_default();
+                *arrival = (self.now + self.chance.within(50..1500) * 1000).max(*arrival);
+                *arrival - self.now
+            };
+            // Connections die with the process that had them, but the last bytes may arrive in the next life.
+            let life = (!self.chance.percent(30)).then_some(self.nodes[to].incarnation);
+            let happening = happening.clone();
+            let node = to;
+            self.at(
+                delay,
+                Scheduled::Node {
+                    node,
+                    life,
+                    happening,
+                },
+            );
+        }
+    }
+
+    /// Nothing gets through from one node to another for a while.
+    pub(crate) fn cut(&mut self, link: (usize, usize), span: u64) {
+        self.network.cut.push(link);
+        self.at(span, Scheduled::Mend { link });
+    }
+
+    pub(crate) fn cut_both_ways(&mut self, one: usize, other: usize, span: u64) {
+        self.cut((one, other), span);
+        self.cut((other, one), span);
+    }
+}

@@ -1,0 +1,194 @@
+//! What one seed may go through: its own choice of faults, their strength and their rhythm.
+//!
+//! A seed that has everything a little has nothing enough: half of the faults are left out of each, the others are strong or
+//! weak. When which fault strikes is drawn later, in `faults` and `scenes`.
+
+use crate::chance::Chance;
+use crate::network::{KINDS, Kind};
+use crate::world::MS;
+use replication::Settings;
+use types::Durability;
+
+pub(crate) const REPLICAS: usize = 3;
+
+/// How a run begins, before anything else goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Opening {
+    Calm,
+    /// The primary's disk hangs, and nothing else.
+    HungDisk,
+    /// All meta servers are gone, and nothing else.
+    NoMeta,
+    /// The primary and a secondary end at the same time, and do not come back.
+    OneIsLeft,
+}
+
+/// Single faults (`faults`) and structured ones (`scenes`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    Kill,
+    LosePower,
+    Pause,
+    CutOneWay,
+    CutBothWays,
+    Isolate,
+    Weather,
+    MetaDown,
+    MetaDeaf,
+    Hint,
+    HandOver,
+    Damage,
+    HangDisk,
+    StepWall,
+    PausePrimary,
+    DeposePrimary,
+    KillPrimary,
+    KillOneByOne,
+    HandOverAndLose,
+    LoseMember,
+    Blackout,
+    Forget,
+}
+
+const FAULTS: [Fault; 22] = [
+    Fault::Kill,
+    Fault::LosePower,
+    Fault::Pause,
+    Fault::CutOneWay,
+    Fault::CutBothWays,
+    Fault::Isolate,
+    Fault::Weather,
+    Fault::MetaDown,
+    Fault::MetaDeaf,
+    Fault::Hint,
+    Fault::HandOver,
+    Fault::Damage,
+    Fault::HangDisk,
+    Fault::StepWall,
+    Fault::PausePrimary,
+    Fault::DeposePrimary,
+    Fault::KillPrimary,
+    Fault::KillOneByOne,
+    Fault::HandOverAndLose,
+    Fault::LoseMember,
+    Fault::Blackout,
+    Fault::Forget,
+];
+
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    pub(crate) durability: Durability,
+    pub(crate) nodes: u64,
+    pub(crate) settings: Settings,
+    pub(crate) opening: Opening,
+    /// How long faults go on.
+    pub(crate) faults_for: u64,
+    /// At most that long from one to the next.
+    pub(crate) interval: u64,
+    /// Each as often as it is likely.
+    pub(crate) faults: Vec<Fault>,
+    /// Percent lost, repeated, late; and how late.
+    pub(crate) loss: u64,
+    pub(crate) duplication: u64,
+    pub(crate) lateness: u64,
+    pub(crate) late: u64,
+    /// One kind of message that fares worse: percent lost, percent late.
+    pub(crate) unlucky: Option<(Kind, u64, u64)>,
+    /// Percent of the meta leader's answers lost, and how long one takes at most.
+    pub(crate) unanswered: u64,
+    pub(crate) answer_within: u64,
+    /// A process dies once in so many appends, while they are on their way to the disk; an fsync is slow, or fails.
+    pub(crate) deaths: u64,
+    pub(crate) slow_syncs: u64,
+    pub(crate) failed_syncs: u64,
+    /// Percent of takeovers in which the new primary, or another node, is killed or paused.
+    pub(crate) takeover_deaths: u64,
+    /// Percent of connections reset when a process dies; else the others find out by silence.
+    pub(crate) resets: u64,
+    /// Clocks run at different rates, up to the allowed drift.
+    pub(crate) drift: bool,
+    /// At most that long between client operations of one sort, and a read's evaluation.
+    pub(crate) operations: u64,
+    pub(crate) reads_held: u64,
+    /// How soon the meta leader's guardian looks again, and how often (percent) it clears superfluous copies away.
+    pub(crate) repairs: u64,
+    pub(crate) deletions: u64,
+    /// Percent of flushes of RocksDB after which the log lets go of what it no longer needs.
+    pub(crate) recycling: u64,
+}
+
+impl Swarm {
+    pub(crate) fn draw(chance: &mut Chance) -> Self {
+        let mut often = |values: &[u64]| {
+            if chance.percent(50) {
+                chance.pick(values)
+            } else {
+                0
+            }
+        };
+        let (loss, duplication, lateness) = (
+            often(&[1, 5, 20]),
+            often(&[1, 5, 20, 50]),
+            often(&[1, 5, 15]),
+        );
+        let (unanswered, deaths) = (often(&[10, 40, 80]), often(&[100, 300, 1000]));
+        let (slow_syncs, failed_syncs) = (often(&[1, 5, 20]), often(&[200, 1000]));
+        let (takeover_deaths, reads_held) =
+            (often(&[10, 30, 60]), often(&[30, 300, 2000, 5000]) * MS);
+        let mut faults = Vec::new();
+        for fault in FAULTS {
+            for _ in 0..often(&[1, 2, 4, 8]) {
+                faults.push(fault);
+            }
+        }
+        if faults.is_empty() {
+            faults.push(Fault::Kill);
+        }
+        let unlucky = chance.percent(40).then(|| {
+            let kind = chance.pick(&KINDS);
+            let worse = [0, 20, 60];
+            (kind, chance.pick(&worse), chance.pick(&worse))
+        });
+        let opening = match chance.within(0..40) {
+            0 => Opening::HungDisk,
+            1 => Opening::NoMeta,
+            2 => Opening::OneIsLeft,
+            _ => Opening::Calm,
+        };
+        Self {
+            durability: if chance.percent(55) {
+                Durability::Sync
+            } else {
+                Durability::Buffered
+            },
+            nodes: REPLICAS as u64 + chance.within(0..3),
+            settings: Settings {
+                window: 1 + chance.index(3),
+                min_replicas: chance.pick(&[1, 2, 2]),
+                ..Settings::of_replicas(REPLICAS)
+            },
+            opening,
+            faults_for: chance.within(3_000..9_000) * MS,
+            interval: chance.pick(&[100, 300, 800, 2000]) * MS,
+            faults,
+            loss,
+            duplication,
+            lateness,
+            late: chance.pick(&[20, 200, 800, 2500]) * MS,
+            unlucky,
+            unanswered,
+            answer_within: chance.pick(&[20, 20, 100, 1500]) * MS,
+            deaths,
+            slow_syncs,
+            failed_syncs,
+            takeover_deaths,
+            resets: chance.pick(&[0, 50, 80, 100]),
+            drift: chance.percent(60),
+            operations: chance.pick(&[10, 25, 25]) * MS,
+            reads_held,
+            repairs: chance.pick(&[20, 100, 400]) * MS,
+            deletions: chance.pick(&[0, 5, 30, 80]),
+            recycling: chance.pick(&[0, 30, 100]),
+        }
+    }
+}
