@@ -168,7 +168,11 @@ impl Replica {
         ballot: Ballot,
         actions: &mut Vec<Action>,
     ) {
-        // Never answered but by a proposal: two replicas that disown each other would go on for ever.
+        if ballot < self.ballot() {
+            // It lost what it knew with its machine; until it hears of the ballot that it leads it cannot resign that.
+            return self.send_stale(from, actions);
+        }
+        // Otherwise never answered but by a proposal: two replicas that disown each other would go on for ever.
         let primary = matches!(&self.role, Role::Follower(follower) if follower.primary == from);
         if primary && ballot == self.ballot() {
             self.succeed(now, None, actions);

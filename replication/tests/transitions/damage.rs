@@ -108,3 +108,16 @@ fn a_damaged_copy_proposes_nothing_any_more_whatever_it_had_proposed() {
     // Stored now, it would make the damaged copy lead.
     assert_eq!(b.on(Event::MetaStream(MetaStream::Up)), []);
 }
+
+#[test]
+fn a_primary_that_lost_its_machine_and_its_last_ballot_hears_of_it_from_whom_it_resigns_to() {
+    let one = config(1, A, &[B]);
+    let two = config(2, A, &[B, C]);
+    let mut b = Bench::secondary(B, &one, 1);
+    b.from(A, truncate(&two, 2, 1));
+    let resign = Message::Resign { ballot: Ballot(1) };
+    assert_eq!(
+        b.from(A, resign),
+        [send(A, Message::Stale { configuration: two })]
+    );
+}
