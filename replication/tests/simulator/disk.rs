@@ -108,6 +108,8 @@ pub(crate) struct Disk {
     pub(crate) last_prepared: Option<(Ballot, Decree)>,
     /// Something on it cannot be read.
     pub(crate) damaged: bool,
+    /// The copy that was last lost that way: whatever still names it names nothing.
+    pub(crate) ruined: Option<LearnSignature>,
     /// Nothing is written before this true time.
     pub(crate) hangs_until: u64,
     pub(crate) hangs_since: u64,
@@ -125,6 +127,7 @@ impl Disk {
             oldest: Decree(1),
             last_prepared: None,
             damaged: false,
+            ruined: None,
             hangs_until: 0,
             hangs_since: 0,
         }
@@ -196,6 +199,7 @@ impl Disk {
     /// So many of the newest mutations, synced or not, cannot be read any more.
     pub(crate) fn damage(&mut self, mut newest: usize) {
         self.damaged = true;
+        self.ruined = self.safe.learn;
         for at in (0..self.log.len()).rev() {
             if newest > 0 && self.log[at].1.mutation().is_some() {
                 self.log.remove(at);
@@ -208,7 +212,10 @@ impl Disk {
     /// Nothing is left on it. Numbers go on, so that no late word of a sync is taken for a newer one.
     pub(crate) fn wipe(&mut self) {
         let (next, hangs) = (self.next, (self.hangs_since, self.hangs_until));
-        *self = Self::new(self.durability);
+        *self = Self {
+            ruined: self.ruined,
+            ..Self::new(self.durability)
+        };
         (self.next, self.safe.next) = (next, next);
         (self.hangs_since, self.hangs_until) = hangs;
     }

@@ -40,7 +40,7 @@ fn members_have(world: &mut World, configuration: &Configuration, from: Decree, 
         let node = &world.nodes[index(member.node)];
         let disk = &node.disk;
         // Damage is a fault that the others must outlive; C6: what a copy lost with its machine counts as lost.
-        if disk.damaged || node.lost_unsynced() {
+        if disk.damaged || disk.ruined == Some(member.signature) || node.lost_unsynced() {
             continue;
         }
         let first = from.max(disk.rocksdb.applied.next());

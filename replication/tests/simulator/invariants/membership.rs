@@ -11,7 +11,8 @@ pub(crate) fn on_stored(world: &mut World, before: &Configuration, next: &Config
     for member in next.members() {
         let node = &world.nodes[index(member.node)];
         let joins = before.member(member.node) != Some(member);
-        if node.disk.damaged || node.lost_unsynced() || !joins {
+        let ruined = node.disk.damaged || node.disk.ruined == Some(member.signature);
+        if ruined || node.lost_unsynced() || !joins {
             continue;
         }
         let whole = node.disk.safe.whole();
