@@ -199,7 +199,7 @@ impl Replica {
         }
         // C2: only records of lower ballots.
         if self.prepared.cut(last, |mutation| {
-            mutation.ballot < ballot || planted(Bug::CutsOwnBallot)
+            (mutation.ballot < ballot || planted(Bug::CutsOwnBallot)) && !planted(Bug::CutsNothing)
         }) {
             let body = RecordBody::Truncate {
                 ballot,
@@ -263,6 +263,13 @@ impl Replica {
         actions: &mut Vec<Action>,
     ) {
         if self.follows(from, mutation.ballot, actions) {
+            let begun = self
+                .stream()
+                .is_some_and(|stream| stream.ballot == mutation.ballot);
+            if planted(Bug::NeedsNoTruncate) && self.is_member() && !begun {
+                let next = mutation.decree.min(self.prepared.prepared().next());
+                self.set_stream(Stream::new(mutation.ballot, next.previous()));
+            }
             self.take_in(mutation, true, actions);
             self.follow_commit(committed, actions);
         }

@@ -109,9 +109,7 @@ impl Replica {
         if self.is_member() && primary == self.identity.me {
             let follows_own = old.is_some_and(|old| old.ballot.next() == configuration.ballot);
             // C3: everything uncommitted is prepared again under the new ballot.
-            if !planted(Bug::KeepsOldBallots) {
-                self.prepared.raise_all(configuration.ballot);
-            }
+            self.prepared.raise_all(configuration.ballot);
             return match role {
                 Role::Primary(before) if follows_own => {
                     let next = before.succeed(configuration, &self.prepared, actions);
@@ -216,13 +214,11 @@ impl Replica {
                 if excluded && ballot > before {
                     self.install(configuration, actions);
                 }
-                excluded && (ballot > before || unproposed)
+                excluded && (ballot > before || unproposed || planted(Bug::DeletesProposed))
             }
         };
         if agreed {
-            if !planted(Bug::DeletesWithoutException) {
-                self.except_all(self.ballot().next(), actions);
-            }
+            self.except_all(self.ballot().next(), actions);
             self.role = Role::Inactive;
             self.proposal = None;
             self.restart_at = None;

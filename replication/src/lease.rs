@@ -322,10 +322,11 @@ impl Leases {
             return;
         }
         // Everything granted until now was without this exception; everything from now on carries it.
+        let before = known.is_some_and(|known| known.acknowledged);
         let excepted = Excepted {
             ballot,
             until,
-            acknowledged: false,
+            acknowledged: before && planted(Bug::SettlesAnyBallot),
         };
         peer.exceptions.insert(partition, excepted);
         peer.unacknowledged.insert(partition);
@@ -343,10 +344,7 @@ impl Leases {
             .peers
             .get(&holder)
             .and_then(|peer| peer.exceptions.get(&partition))
-            .filter(|excepted| {
-                let stale = planted(Bug::SettlesAnyBallot) && excepted.acknowledged;
-                excepted.ballot >= ballot || stale
-            });
+            .filter(|excepted| excepted.ballot >= ballot);
         match excepted {
             None => Settled::NotExcepted,
             // R5. An acknowledged exception at this ballot or above is a promise for everything below.

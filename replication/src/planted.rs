@@ -51,7 +51,7 @@ bugs! {
 
     ReadsWithoutLease "R1" "no lease is checked"
     ReadsOnOneLease "R1" "one lease of several is enough"
-    LeaseBeforeEvaluation "R1" "the lease is checked before the evaluation"
+    LeaseBeforeEvaluation "R1" "the lease is checked before the evaluation, for several reads at once"
     LeaseUnderLaterBallot "R1" "the lease is checked under a later ballot than the evaluation"
     CountsAnyLife "R1" "a lease counts in another life of its grantor than the one that vouched"
     KeepsVouches "R1" "a vouch for one ballot counts under the next"
@@ -59,7 +59,6 @@ bugs! {
     ExceptsNothing "R2" "exceptions are not told to their holder"
     IgnoresExceptions "R2" "a holder ignores exceptions"
     ExceptsOnce "R2" "an exception is told once, not until it is acknowledged"
-    DeletesWithoutException "R2" "a deleted replica leaves its node's word in force"
     ForgetsExceptions "R2" "exceptions end with the life of the holder they were told to"
 
     CommitsInGrace "R3" "a new primary commits before its grants have run out"
@@ -79,14 +78,14 @@ bugs! {
     OldBallotSettles "C1" "hearing the old ballot again settles a proposal"
     ProposesAgain "C1" "a second proposal is made under one ballot"
 
-    NeedsNoTruncateAck "C2" "a new primary waits for no truncate to be acknowledged"
+    NeedsNoTruncate "C2" "members take prepares, and a new primary serves, without a truncate"
+    CutsNothing "C2" "a member keeps what a new primary does not have"
     ServesBeforeList "C2" "a new primary serves before its list is committed"
     CutsOwnBallot "C2" "a truncate cuts records of its own ballot"
     ForgetsDuty "C2" "an unfinished duty does not pass on to the next ballot"
 
-    KeepsAcks "C3" "acknowledgements of the ballot before count"
+    PreparesNothingAgain "C3" "what is uncommitted is not prepared again under a new ballot"
     CountsAnyBallot "C3" "acknowledgements of any ballot count"
-    KeepsOldBallots "C3" "the list keeps its old ballots"
 
     AddsWithHole "C4" "a learner is added that lacks something committed"
     CountsAnyLearn "C4" "acknowledgements of an earlier learn count"
@@ -95,7 +94,8 @@ bugs! {
     AddsWithoutMeta "C4" "an addition is proposed without the meta leader in reach"
 
     ReadyEarly "C5" "a learner is ready before its mark is on disk"
-    AnyLearnIsMember "C5" "a copy is a member whichever learn made it"
+    ReadyByAnyLearn "C5" "the ready mark of an earlier learn counts"
+    DeletesProposed "C5" "a copy is deleted that a proposal may name"
     MemberWithoutMark "C5" "a copy is a member without its ready mark"
     DamagedIsMember "C5" "a damaged copy stays a member"
 

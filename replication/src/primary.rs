@@ -42,7 +42,11 @@ pub(crate) struct Primary {
 impl Primary {
     /// A new primary.
     pub(crate) fn begin(configuration: &Configuration, prepared: &PreparedList) -> Self {
-        let committed = prepared.committed();
+        let committed = if planted(Bug::PreparesNothingAgain) {
+            prepared.prepared()
+        } else {
+            prepared.committed()
+        };
         let members = configuration.secondaries.iter();
         Self {
             ballot: configuration.ballot,
@@ -84,9 +88,6 @@ impl Primary {
                     peer.committed = old.committed;
                     if planted(Bug::KeepsVouches) {
                         peer.life = old.life;
-                    }
-                    if planted(Bug::KeepsAcks) {
-                        (peer.acked, peer.sent) = (old.acked, old.acked);
                     }
                 }
                 None if old.is_learner() => {
@@ -411,7 +412,9 @@ impl Replica {
             return;
         };
         // R1: a node that restarted must vouch again; C4: a learner must have flushed everything in this session.
-        peer.life = None;
+        if !planted(Bug::CountsAnyLife) {
+            peer.life = None;
+        }
         if !peer.is_learner() {
             peer.lost.get_or_insert(now);
         } else if !obeyed {

@@ -404,7 +404,6 @@ impl Replica {
         member.is_some_and(|member| {
             let whole = self.standing.whole();
             whole == Some(member.signature)
-                || planted(Bug::AnyLearnIsMember) && whole.is_some()
                 || planted(Bug::MemberWithoutMark) && self.standing.signature() == member.signature
         })
     }

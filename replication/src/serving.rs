@@ -70,7 +70,7 @@ impl Primary {
         let mut members = self.peers.iter().filter(|peer| obeyed.contains(peer.node));
         let grace_over = self.grace_over || planted(Bug::ReadsInGrace);
         let listed = committed >= self.last || planted(Bug::ServesBeforeList);
-        let truncated = members.all(|peer| peer.truncated) || planted(Bug::NeedsNoTruncateAck);
+        let truncated = members.all(|peer| peer.truncated) || planted(Bug::NeedsNoTruncate);
         self.reconciled |= grace_over && listed && truncated;
     }
 }

@@ -188,9 +188,10 @@ impl Replica {
         if primary.ballot != ballot {
             return;
         }
+        let any = planted(Bug::ReadyByAnyLearn);
         let peer = primary
             .peer(from)
-            .filter(|peer| peer.signature == signature);
+            .filter(|peer| peer.signature == signature || any);
         if let Some(peer) = peer
             && matches!(peer.stage, Stage::Completing | Stage::Ready)
             && signature.incarnation == incarnation

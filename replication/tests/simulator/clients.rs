@@ -67,9 +67,10 @@ impl World {
                 continue;
             };
             let local = this.local(self.now);
-            let early = planted(Bug::LeaseBeforeEvaluation)
-                && replica.may_serve_read(local, &this.leases).is_err();
+            let leased = replica.may_serve_read(local, &this.leases).is_ok();
+            let early = planted(Bug::LeaseBeforeEvaluation) && !this.checked;
             if replica.role() != RoleKind::Serving || early {
+                self.nodes[node].checked = leased;
                 continue;
             }
             let (ballot, state, life) = (replica.ballot(), this.state, Some(this.incarnation));
@@ -87,6 +88,7 @@ impl World {
                 decree: state.applied,
                 expired,
             };
+            self.nodes[node].checked = leased;
             let happening = Happening::Answer(Evaluation {
                 ballot,
                 seen,

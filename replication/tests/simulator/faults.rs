@@ -42,6 +42,8 @@ impl World {
             Fault::LoseMember => self.lose_member(span),
             Fault::Blackout => self.blackout(),
             Fault::Forget => self.forget(node),
+            Fault::Mute => self.mute(span),
+            Fault::ReturnToPower => self.return_to_power(span),
         }
     }
 
@@ -80,6 +82,7 @@ impl World {
         for other in (0..self.nodes.len()).filter(|&other| other != node) {
             self.cut_both_ways(node, other, span);
         }
+        self.cut_from_meta(node, span);
     }
 
     /// The network as bad as this seed's may be.
@@ -88,7 +91,7 @@ impl World {
         let network = &mut self.network;
         (network.loss, network.duplication) = (swarm.loss, swarm.duplication);
         (network.lateness, network.late) = (swarm.lateness, swarm.late);
-        network.unlucky = swarm.unlucky;
+        network.unlucky.clone_from(&swarm.unlucky);
         self.meta.unanswered = swarm.unanswered;
     }
 
@@ -103,7 +106,7 @@ impl World {
             *rate = self.chance.within(0..*rate + 1);
         }
         if self.chance.percent(50) {
-            network.unlucky = None;
+            network.unlucky.clear();
         }
     }
 
@@ -166,24 +169,32 @@ impl World {
     }
 
     /// In `sync` nothing is lost with the power. In `buffered` it may cost a copy its membership; of all copies, some writes: only
-    /// the first is no loss.
+    /// the first is no loss. Whoever proposed itself alone, and has not heard whether that is stored, is no exception (C6).
     pub(crate) fn may_lose_power(&self, node: usize) -> bool {
-        self.nodes[node].durability == Durability::Sync || self.can_do_without(node)
+        let this = &self.nodes[node];
+        let alone = this.replica.as_ref().is_some_and(|replica| {
+            replica
+                .configuration()
+                .is_some_and(|known| known.len() == 1 && known.contains(this.id))
+        });
+        this.durability == Durability::Sync || !alone && self.others_are_whole(node, 0)
     }
 
     /// Damage may cost a copy; never the last.
     pub(crate) fn may_damage(&self, node: usize) -> bool {
-        self.can_do_without(node)
+        self.others_are_whole(node, 1)
     }
 
-    /// Whether all other members of every configuration that may be in force, now or by a proposal under way, are whole.
-    fn can_do_without(&self, node: usize) -> bool {
+    /// Whether all other members of every configuration that may be in force, now or by a proposal under way, are whole, and that many
+    /// there are at least.
+    fn others_are_whole(&self, node: usize, least: usize) -> bool {
         let me = self.nodes[node].id;
         let mut recent = self.meta.history.values().rev().take(3).peekable();
         recent.peek().is_some()
             && recent.chain(&self.meta.asked).all(|known| {
                 let mut others = known.members().filter(|member| member.node != me);
-                known.len() > 1 && others.all(|member| self.nodes[index(member.node)].is_whole())
+                known.len() > least
+                    && others.all(|member| self.nodes[index(member.node)].is_whole())
             })
     }
 }

@@ -2,6 +2,7 @@
 //! copies.
 
 use crate::invariants::{acknowledged_is_everywhere, membership};
+use crate::network::META;
 use crate::node::index;
 use crate::shell::Happening;
 use crate::swarm::REPLICAS;
@@ -60,6 +61,9 @@ impl World {
     }
 
     fn tell(&mut self, node: usize, delay: u64, event: Event) {
+        if self.network.is_cut(META, node) {
+            return;
+        }
         let happening = Happening::Event(event);
         let life = None;
         self.at(
@@ -86,7 +90,8 @@ impl World {
         if !self.meta.asked.contains(configuration) {
             self.meta.asked.push(configuration.clone());
         }
-        if !self.meta.up || self.chance.percent(self.network.loss) {
+        let cut = self.network.is_cut(from, META);
+        if cut || !self.meta.up || self.chance.percent(self.network.loss) {
             return;
         }
         let copies = 1 + u64::from(self.chance.percent(self.network.duplication));
@@ -178,27 +183,28 @@ impl World {
         }
     }
 
-    /// C6: when every member of the configuration in force lost what it had not synced, the largest copy becomes the only member.
+    /// C6: when every member of the configuration in force lost what it had not synced, the largest copy becomes the only member. After
+    /// the power of all was lost, an operator may do so without those whose machines stay dark.
     fn force(&mut self, stored: &Configuration) -> bool {
-        let survey = |member: &Member| {
+        let impatient = self.observer.at_risk && self.faults() && self.chance.percent(10);
+        let mut surveys = Vec::new();
+        for member in stored.members() {
             let node = &self.nodes[index(member.node)];
-            let survey = node.replica.as_ref()?.survey();
-            survey
-                .unsynced
-                .then_some((survey.last_ballot, survey.prepared, *member))
-        };
-        let surveys: Option<Vec<_>> = stored.members().map(survey).collect();
-        let Some(mut surveys) = surveys else {
-            return false;
-        };
+            match node.replica.as_ref().map(replication::Replica::survey) {
+                Some(survey) if survey.unsynced => {
+                    surveys.push((survey.last_ballot, survey.prepared, *member));
+                }
+                None if !node.up && impatient => {}
+                _ => return false,
+            }
+        }
         surveys.sort();
-        let largest = surveys.last().copied();
         let chosen = if planted(Bug::AnySurvivor) {
-            surveys.first().copied()
+            surveys.first()
         } else {
-            largest
+            surveys.last()
         };
-        let (Some((_, best, _)), Some((_, _, survivor))) = (largest, chosen) else {
+        let (Some(&(_, best, _)), Some(&(_, _, survivor))) = (surveys.last(), chosen) else {
             return false;
         };
         // What none of them has is lost, and nobody promised otherwise.
@@ -211,7 +217,7 @@ impl World {
         };
         self.meta.store(&forced);
         let node = index(survivor.node);
-        acknowledged_is_everywhere::on_stored(self, &forced);
+        acknowledged_is_everywhere::on_survivor(self, node);
         self.happen(node, Happening::Event(Event::ConfigurationKnown(forced)));
         true
     }

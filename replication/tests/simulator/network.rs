@@ -67,6 +67,9 @@ impl Kind {
     }
 }
 
+/// The meta leader, as far as wires go.
+pub(crate) const META: usize = usize::MAX;
+
 #[derive(Default)]
 pub(crate) struct Network {
     /// Percent lost, repeated, late; and how late at most.
@@ -74,8 +77,10 @@ pub(crate) struct Network {
     pub(crate) duplication: u64,
     pub(crate) lateness: u64,
     pub(crate) late: u64,
-    /// One kind that fares worse: percent lost, percent late.
-    pub(crate) unlucky: Option<(Kind, u64, u64)>,
+    /// Kinds that fare worse: percent lost, percent late.
+    pub(crate) unlucky: Vec<(Kind, u64, u64)>,
+    /// One of which nothing arrives.
+    pub(crate) muted: Option<Kind>,
     /// Ordered pairs that cannot reach each other.
     cut: Vec<(usize, usize)>,
     /// When the last message of each ordered pair arrives: they keep their order, but for the late ones.
@@ -99,12 +104,14 @@ impl World {
     pub(crate) fn transmit(&mut self, from: usize, to: NodeId, happening: &Happening) {
         let to = index(to);
         let (mut loss, mut lateness) = (self.network.loss, self.network.lateness);
-        if let Some((kind, lost, late)) = self.network.unlucky
-            && kind == Kind::of(happening)
-        {
-            (loss, lateness) = (loss.max(lost), lateness.max(late));
+        let kind = Kind::of(happening);
+        for &(unlucky, lost, late) in &self.network.unlucky {
+            if unlucky == kind {
+                (loss, lateness) = (loss.max(lost), lateness.max(late));
+            }
         }
-        if self.network.is_cut(from, to) || self.chance.percent(loss) {
+        let muted = self.network.muted == Some(kind);
+        if muted || self.network.is_cut(from, to) || self.chance.percent(loss) {
             return;
         }
         let copies = 1 + u64::from(self.chance.percent(self.network.duplication));

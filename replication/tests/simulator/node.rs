@@ -47,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) durability: Durability,
     settings: Arc<replication::Settings>,
     pub(crate) meta: MetaStream,
+    /// Whether its lease would have let a read out when the last one was asked: what a planted bug relies on.
+    pub(crate) checked: bool,
     /// The highest ballot under which anything left this node since its disk was empty.
     pub(crate) promised: Ballot,
 }
@@ -79,6 +81,7 @@ impl Node {
             durability: swarm.durability,
             settings: Arc::new(swarm.settings.clone()),
             meta: MetaStream::Down,
+            checked: false,
             promised: Ballot::ZERO,
         };
         let now = node.local(0);

@@ -73,7 +73,8 @@ fn open(world: &mut World) -> bool {
         Opening::Calm => return true,
         Opening::HungDisk => {
             if let Some(primary) = world.primary() {
-                world.hang_disk(primary, notice + well);
+                // Longer than it is looked at.
+                world.hang_disk(primary, notice + 2 * well);
             }
         }
         Opening::NoMeta => world.meta_down(notice + well),

@@ -1,6 +1,8 @@
 //! Faults in an order that is worth more than chance would make of them: what the rules were written against.
 
+use crate::network::{KINDS, Kind, META};
 use crate::node::{Power, index};
+use crate::shell::Happening;
 use crate::world::{MS, Scheduled, World};
 use replication::{Event, MetaStream};
 use types::Durability;
@@ -33,7 +35,46 @@ impl World {
                 self.cut((primary, other), span);
             }
         }
+        self.cut_from_meta(primary, span);
+        if self.chance.percent(20) {
+            let span = self.chance.within(100..900) * MS;
+            self.freeze(primary, span);
+        }
         self.doubt(primary);
+    }
+
+    /// Who is cut off from the others often is from the meta servers, too.
+    pub(crate) fn cut_from_meta(&mut self, node: usize, span: u64) {
+        if self.chance.percent(50) {
+            let span = span + self.chance.within(0..1500) * MS;
+            self.cut_both_ways(node, META, span);
+        }
+    }
+
+    /// Nothing of one kind arrives for a while.
+    pub(crate) fn mute(&mut self, span: u64) {
+        self.network.muted = Some(self.chance.pick(&KINDS));
+        self.at(span.min(800 * MS), Scheduled::Unmute);
+    }
+
+    /// The primary is deposed without knowing it, and soon led back to power.
+    pub(crate) fn return_to_power(&mut self, span: u64) {
+        let Some(primary) = self.primary() else {
+            return;
+        };
+        self.depose_primary(span.min(600 * MS));
+        for later in 1..6 {
+            let to = primary;
+            self.at(later * 600 * MS, Scheduled::HandOver { to });
+        }
+    }
+
+    /// A node has begun to learn, and may not end.
+    pub(crate) fn disturb_learn(&mut self, node: usize) {
+        if self.faults() && self.chance.percent(self.swarm.learner_deaths) {
+            let soon = self.chance.within(1..60_000) * 1000;
+            self.at(soon, Scheduled::Die { node });
+        }
     }
 
     /// Everybody, or all but some, thinks that a node is gone.
@@ -112,6 +153,25 @@ impl World {
             self.meta_deaf(span);
         }
         self.hint(primary, lost);
+        if self.chance.percent(40) {
+            // Another secondary hears of it before the primary can tell it, and loses the primary.
+            let other = index(self.chance.pick(&secondaries));
+            let (told, silenced) = (self.chance.within(1..60), self.chance.within(1..60));
+            self.at(told * MS, Scheduled::Tell { node: other });
+            self.network.muted = Some(Kind::Truncate);
+            self.at(300 * MS, Scheduled::Unmute);
+            let node = self.nodes[primary].id;
+            let happening = Happening::Event(Event::PeerLost { node });
+            let (node, life) = (other, None);
+            self.at(
+                (told + silenced) * MS,
+                Scheduled::Node {
+                    node,
+                    life,
+                    happening,
+                },
+            );
+        }
         if self.chance.percent(30) {
             // The primary goes too, before it knows what became of that.
             let soon = self.chance.within(1..60) * MS;
@@ -132,6 +192,7 @@ impl World {
         if !sync && self.nodes.iter().any(|node| node.disk.damaged) {
             return;
         }
+        self.observer.at_risk = true;
         for node in 0..self.nodes.len() {
             if self.nodes[node].up {
                 let span = self.chance.within(1..500) * MS;

@@ -245,7 +245,8 @@ impl World {
                 reconciliation::on_serving(self, node);
             }
             RoleKind::Reconciling => self.disturb_takeover(node),
-            RoleKind::Inactive | RoleKind::Learner | RoleKind::Secondary => {}
+            RoleKind::Learner => self.disturb_learn(node),
+            RoleKind::Inactive | RoleKind::Secondary => {}
         }
     }
 

@@ -48,9 +48,11 @@ pub(crate) enum Fault {
     LoseMember,
     Blackout,
     Forget,
+    Mute,
+    ReturnToPower,
 }
 
-const FAULTS: [Fault; 22] = [
+const FAULTS: [Fault; 24] = [
     Fault::Kill,
     Fault::LosePower,
     Fault::Pause,
@@ -73,6 +75,8 @@ const FAULTS: [Fault; 22] = [
     Fault::LoseMember,
     Fault::Blackout,
     Fault::Forget,
+    Fault::Mute,
+    Fault::ReturnToPower,
 ];
 
 #[derive(Debug)]
@@ -92,8 +96,8 @@ pub(crate) struct Swarm {
     pub(crate) duplication: u64,
     pub(crate) lateness: u64,
     pub(crate) late: u64,
-    /// One kind of message that fares worse: percent lost, percent late.
-    pub(crate) unlucky: Option<(Kind, u64, u64)>,
+    /// Kinds of messages that fare worse: percent lost, percent late.
+    pub(crate) unlucky: Vec<(Kind, u64, u64)>,
     /// Percent of the meta leader's answers lost, and how long one takes at most.
     pub(crate) unanswered: u64,
     pub(crate) answer_within: u64,
@@ -103,6 +107,8 @@ pub(crate) struct Swarm {
     pub(crate) failed_syncs: u64,
     /// Percent of takeovers in which the new primary, or another node, is killed or paused.
     pub(crate) takeover_deaths: u64,
+    /// Percent of learns in which the learner is killed.
+    pub(crate) learner_deaths: u64,
     /// Percent of connections reset when a process dies; else the others find out by silence.
     pub(crate) resets: u64,
     /// Clocks run at different rates, up to the allowed drift.
@@ -133,8 +139,8 @@ impl Swarm {
         );
         let (unanswered, deaths) = (often(&[10, 40, 80]), often(&[100, 300, 1000]));
         let (slow_syncs, failed_syncs) = (often(&[1, 5, 20]), often(&[200, 1000]));
-        let (takeover_deaths, reads_held) =
-            (often(&[10, 30, 60]), often(&[30, 300, 2000, 5000]) * MS);
+        let (takeover_deaths, learner_deaths) = (often(&[10, 30, 60]), often(&[10, 30, 60]));
+        let reads_held = often(&[30, 300, 2000, 5000]) * MS;
         let mut faults = Vec::new();
         for fault in FAULTS {
             for _ in 0..often(&[1, 2, 4, 8]) {
@@ -144,11 +150,13 @@ impl Swarm {
         if faults.is_empty() {
             faults.push(Fault::Kill);
         }
-        let unlucky = chance.percent(40).then(|| {
-            let kind = chance.pick(&KINDS);
-            let worse = [0, 20, 60];
-            (kind, chance.pick(&worse), chance.pick(&worse))
-        });
+        let unlucky = (0..chance.pick(&[0, 0, 1, 2, 4]))
+            .map(|_| {
+                let kind = chance.pick(&KINDS);
+                let worse = [0, 0, 20, 60];
+                (kind, chance.pick(&worse), chance.pick(&worse))
+            })
+            .collect();
         let opening = match chance.within(0..40) {
             0 => Opening::HungDisk,
             1 => Opening::NoMeta,
@@ -182,6 +190,7 @@ impl Swarm {
             slow_syncs,
             failed_syncs,
             takeover_deaths,
+            learner_deaths,
             resets: chance.pick(&[0, 50, 80, 100]),
             drift: chance.percent(60),
             operations: chance.pick(&[10, 25, 25]) * MS,

@@ -56,6 +56,14 @@ pub(crate) enum Scheduled {
     },
     MetaBack,
     MetaHears,
+    /// The meta leader tells a node what is stored.
+    Tell {
+        node: usize,
+    },
+    HandOver {
+        to: usize,
+    },
+    Unmute,
 }
 
 /// What part of a run it is.
@@ -246,6 +254,17 @@ impl World {
             Scheduled::Mend { link } => self.network.mend(link),
             Scheduled::MetaBack => self.meta_back(),
             Scheduled::MetaHears => self.meta.unanswered = 0,
+            Scheduled::Tell { node } => {
+                if let Some(stored) = self.meta.stored.clone().filter(|_| self.meta.up) {
+                    self.happen(node, Happening::Event(Event::ConfigurationKnown(stored)));
+                }
+            }
+            Scheduled::HandOver { to } => {
+                if self.faults() {
+                    self.hand_over(to);
+                }
+            }
+            Scheduled::Unmute => self.network.muted = None,
         }
     }
 

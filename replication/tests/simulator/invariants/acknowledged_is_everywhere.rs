@@ -3,6 +3,7 @@
 //! force and when a member starts. (A deposed primary may still hear that its last decree is everywhere; its former members may
 //! have begun to learn anew by then.)
 
+use crate::disk::Disk;
 use crate::node::index;
 use crate::world::World;
 use types::{Configuration, Decree};
@@ -35,6 +36,26 @@ pub(crate) fn on_start(world: &mut World) {
     }
 }
 
+/// The survivor of a loss of power is the truth from now on: it must have what it was not forgiven to lose.
+pub(crate) fn on_survivor(world: &mut World, survivor: usize) {
+    let to = world.observer.acknowledged;
+    let disk = &world.nodes[survivor].disk;
+    if let Some(missing) = first_missing(world, disk, Decree(1), to) {
+        let what =
+            format!("decree {missing} of the acknowledged {to} did not survive at {survivor}");
+        world.violate(NAME, what);
+    }
+}
+
+fn first_missing(world: &World, disk: &Disk, from: Decree, to: Decree) -> Option<Decree> {
+    let first = from.max(disk.rocksdb.applied.next());
+    (first.0..=to.0).map(Decree).find(|decree| {
+        let truth = world.observer.truth.get(decree).map(|(digest, _)| digest);
+        let logged = disk.safe.mutations.get(decree).map(|(_, digest)| digest);
+        logged != truth
+    })
+}
+
 fn members_have(world: &mut World, configuration: &Configuration, from: Decree, to: Decree) {
     for member in configuration.members() {
         let node = &world.nodes[index(member.node)];
@@ -43,13 +64,7 @@ fn members_have(world: &mut World, configuration: &Configuration, from: Decree, 
         if disk.damaged || disk.ruined == Some(member.signature) || node.lost_unsynced() {
             continue;
         }
-        let first = from.max(disk.rocksdb.applied.next());
-        let missing = (first.0..=to.0).map(Decree).find(|decree| {
-            let truth = world.observer.truth.get(decree).map(|(digest, _)| digest);
-            let logged = disk.safe.mutations.get(decree).map(|(_, digest)| digest);
-            logged != truth
-        });
-        if let Some(missing) = missing {
+        if let Some(missing) = first_missing(world, disk, from, to) {
             let node = member.node;
             let what = format!(
                 "decree {missing} of the acknowledged {to} is not safe at {node}, a member of {configuration:?}"

@@ -19,6 +19,8 @@ pub(crate) struct Observer {
     pub(crate) acknowledged: Decree,
     /// What clients know, by acknowledgements and by reads.
     pub(crate) told: Seen,
+    /// All machines lost their power at once, in `buffered`: what no copy has synced may be gone.
+    pub(crate) at_risk: bool,
     /// The digest of everything that was ever in a log, by ballot and decree.
     pub(crate) bytes: BTreeMap<(Ballot, Decree), u64>,
 }
@@ -26,6 +28,9 @@ pub(crate) struct Observer {
 impl Observer {
     /// All members lost what was not synced: of what was said, that which no copy has does not bind any more.
     pub(crate) fn forgive(&mut self, best: Decree) {
+        if !std::mem::take(&mut self.at_risk) {
+            return;
+        }
         self.truth.split_off(&best.next());
         self.acknowledged = self.acknowledged.min(best);
         self.told.decree = self.told.decree.min(best);
