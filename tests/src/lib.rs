@@ -10,6 +10,7 @@
 
 pub mod cluster;
 pub mod doors;
+pub mod history;
 pub mod http2;
 pub mod poll;
 pub mod process;
