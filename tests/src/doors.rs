@@ -136,11 +136,19 @@ pub fn runtime() -> Runtime {
 
 /// A table through the SDK. Must be called inside the runtime that it will be used in.
 pub async fn open(meta: &str, table: &str) -> tulpar_client::Table {
-    let options = tulpar_client::ClientOptions::new([meta]).deadline(PATIENCE);
-    let client = tulpar_client::Client::connect(options)
-        .await
-        .expect("a meta server answers");
-    client.table(table).await.expect("the table is there")
+    let table = open_with(meta, table, PATIENCE).await;
+    table.expect("a meta server answers, and the table is there")
+}
+
+/// The same with a deadline for each operation, and with the reason if there is none.
+pub async fn open_with(
+    meta: &str,
+    table: &str,
+    deadline: Duration,
+) -> Result<tulpar_client::Table, tulpar_client::Error> {
+    let options = tulpar_client::ClientOptions::new([meta]).deadline(deadline);
+    let client = tulpar_client::Client::connect(options).await?;
+    client.table(table).await
 }
 
 impl Door for Sdk {

@@ -10,6 +10,8 @@
 
 pub mod cluster;
 pub mod doors;
+pub mod faults;
+pub mod fleet;
 pub mod history;
 pub mod http2;
 pub mod poll;

@@ -16,13 +16,15 @@ pub fn path() -> PathBuf {
         );
         return path;
     }
-    // target/release/deps/NAME-HASH -> target/release/tulpar
-    let executable = std::env::current_exe().expect("a test knows its executable");
-    let path = executable
-        .ancestors()
-        .nth(2)
-        .map(|profile| profile.join("tulpar"))
-        .expect("test executables are two folders below the target directory");
+    // A program is target/release/NAME, a test target/release/deps/NAME-HASH.
+    let executable = std::env::current_exe().expect("a program knows its executable");
+    let folder = executable.parent().expect("an executable is in a folder");
+    let profile = if folder.ends_with("deps") {
+        folder.parent().unwrap_or(folder)
+    } else {
+        folder
+    };
+    let path = profile.join("tulpar");
     assert!(
         path.is_file(),
         "there is no {}: build it with `cargo build --release --bins`, or name one in TULPAR_BIN",

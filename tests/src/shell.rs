@@ -5,25 +5,57 @@ use crate::poll::eventually;
 use crate::program::{self, Ended};
 use serde_json::Value;
 
+/// The administrator's shell of one cluster.
+#[derive(Clone, Debug)]
+pub struct Shell {
+    meta: String,
+}
+
 impl Cluster {
     /// One run of the shell.
     pub fn shell_run(&self, arguments: &[&str]) -> Ended {
-        let meta = self.meta();
-        let arguments = ["shell", "--meta", &meta, "--json"]
+        Shell::new(self.meta()).run(arguments)
+    }
+
+    /// The JSON value that a command which must succeed prints.
+    pub fn shell(&self, arguments: &[&str]) -> Value {
+        Shell::new(self.meta()).json(arguments)
+    }
+
+    /// The JSON value, or the reason why not.
+    pub fn try_shell(&self, arguments: &[&str]) -> Result<Value, String> {
+        Shell::new(self.meta()).try_json(arguments)
+    }
+
+    /// Waits until every partition of the table has `copies` copies and all of them are equal; returns the partitions.
+    pub fn equal_copies(&self, table: &str, copies: usize) -> Vec<Value> {
+        Shell::new(self.meta()).equal_copies(table, copies)
+    }
+}
+
+impl Shell {
+    /// `host:port` of a meta server.
+    pub fn new(meta: String) -> Self {
+        Self { meta }
+    }
+
+    /// One run of the shell.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        let arguments = ["shell", "--meta", &self.meta, "--json"]
             .into_iter()
             .chain(arguments.iter().copied());
         program::run(&mut program::command(arguments))
     }
 
     /// The JSON value that a command which must succeed prints.
-    pub fn shell(&self, arguments: &[&str]) -> Value {
-        self.try_shell(arguments)
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        self.try_json(arguments)
             .unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
     }
 
     /// The JSON value, or the reason why not.
-    pub fn try_shell(&self, arguments: &[&str]) -> Result<Value, String> {
-        let ended = self.shell_run(arguments);
+    pub fn try_json(&self, arguments: &[&str]) -> Result<Value, String> {
+        let ended = self.run(arguments);
         match ended.status.code() {
             Some(0) => Ok(serde_json::from_str(&ended.stdout).unwrap_or_else(|error| {
                 panic!(
@@ -48,7 +80,7 @@ impl Cluster {
         eventually(
             &format!("all {copies} copies of every partition of {table} are equal"),
             || {
-                let answer = self.try_shell(&["partitions", table, "--digest"])?;
+                let answer = self.try_json(&["partitions", table, "--digest"])?;
                 let partitions = answer["partitions"]
                     .as_array()
                     .expect("a list of partitions")

@@ -1,0 +1,142 @@
+//! What can go wrong, and how it is drawn: the same seed draws the same faults for the same cluster.
+
+use crate::fleet::proxy::{Behaviour, Direction};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use std::fmt;
+use std::time::Duration;
+
+/// One thing done to the cluster, and undone after a while.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// `kill -9` of these; undone by starting them again.
+    Kill(Vec<String>),
+    /// SIGTERM; undone by starting it again.
+    Restart(String),
+    /// SIGSTOP; undone by SIGCONT.
+    Pause(String),
+    /// What the first sends does not reach the second.
+    CutOneWay(String, String),
+    /// Nothing passes between the two.
+    Cut(String, String),
+    /// Nothing passes between this one and any other server; clients still reach it.
+    Isolate(String),
+    /// The proxies before a server.
+    Network(String, Behaviour),
+    /// No room on its disk.
+    FillDisk(String),
+    /// Killed, its files damaged; undone by starting it again. Never while another copy is missing.
+    Damage(String),
+}
+
+/// What there is to be harmed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Targets {
+    /// Replica servers.
+    pub replicas: Vec<String>,
+    /// Meta servers and gateways.
+    pub others: Vec<String>,
+    /// Those with proxies.
+    pub proxied: Vec<String>,
+    /// Whether links can be cut.
+    pub links: bool,
+    /// Whether disks can be filled.
+    pub disks: bool,
+}
+
+/// Draws what happens next and how long it lasts. Damage comes alone, other faults in ones and twos.
+pub fn draw(random: &mut SmallRng, targets: &Targets) -> (Vec<Fault>, Duration) {
+    let mut faults = vec![one(random, targets)];
+    if !matches!(faults[0], Fault::Damage(_)) && random.random_range(0..3) == 0 {
+        let second = one(random, targets);
+        if !matches!(second, Fault::Damage(_)) && !second.same_kind(&faults[0]) {
+            faults.push(second);
+        }
+    }
+    // Around the times that matter to leases (500 ms), lag (3 s) and stalls (3 s).
+    let span = *[100, 400, 700, 1500, 3500, 5000]
+        .choose(random)
+        .expect("not empty");
+    (
+        faults,
+        Duration::from_millis(random.random_range(span / 2..=span)),
+    )
+}
+
+fn one(random: &mut SmallRng, targets: &Targets) -> Fault {
+    let replica = |random: &mut SmallRng| {
+        targets
+            .replicas
+            .choose(random)
+            .expect("there are some")
+            .clone()
+    };
+    loop {
+        let victim = replica(random);
+        return match random.random_range(0..19) {
+            0..4 => Fault::Kill(vec![victim]),
+            4 => {
+                let count = random.random_range(2..=targets.replicas.len());
+                let mut victims = targets.replicas.clone();
+                victims.shuffle(random);
+                victims.truncate(count);
+                Fault::Kill(victims)
+            }
+            5 => Fault::Kill([&targets.replicas[..], &targets.others].concat()),
+            6 => Fault::Kill(targets.others.choose(random).into_iter().cloned().collect()),
+            7 => Fault::Restart(victim),
+            8..11 => Fault::Pause(victim),
+            11 if targets.links => Fault::CutOneWay(victim, replica(random)),
+            12 if targets.links => Fault::Cut(victim, replica(random)),
+            13 if targets.links => Fault::Isolate(victim),
+            14..17 if !targets.proxied.is_empty() => {
+                let victim = targets.proxied.choose(random).expect("not empty").clone();
+                Fault::Network(victim, behaviour(random))
+            }
+            17 if targets.disks => Fault::FillDisk(victim),
+            18 => Fault::Damage(victim),
+            _ => continue,
+        };
+    }
+}
+
+fn behaviour(random: &mut SmallRng) -> Behaviour {
+    match random.random_range(0..6) {
+        0 => Behaviour::Stall(Direction::In),
+        1 => Behaviour::Stall(Direction::Out),
+        2 => Behaviour::Stall(Direction::Both),
+        3 => Behaviour::Reset,
+        4 => Behaviour::LoseReplies,
+        _ => Behaviour::Delay(Duration::from_millis(random.random_range(1..200))),
+    }
+}
+
+impl Fault {
+    /// Two of a kind are not done at the same time: undoing one would undo the other.
+    fn same_kind(&self, other: &Self) -> bool {
+        let group = |fault: &Self| match fault {
+            Self::Kill(_) | Self::Restart(_) | Self::Pause(_) | Self::Damage(_) => 0,
+            Self::CutOneWay(..) | Self::Cut(..) | Self::Isolate(_) => 1,
+            Self::Network(..) => 2,
+            Self::FillDisk(_) => 3,
+        };
+        group(self) == group(other)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill(names) => write!(f, "kill -9 {}", names.join(" ")),
+            Self::Restart(name) => write!(f, "restart {name}"),
+            Self::Pause(name) => write!(f, "stop {name}"),
+            Self::CutOneWay(from, to) => write!(f, "cut {from} -> {to}"),
+            Self::Cut(one, other) => write!(f, "cut {one} <-> {other}"),
+            Self::Isolate(name) => write!(f, "cut {name} from all servers"),
+            Self::Network(name, behaviour) => write!(f, "{behaviour:?} at {name}"),
+            Self::FillDisk(name) => write!(f, "fill the disk of {name}"),
+            Self::Damage(name) => write!(f, "damage files of {name}"),
+        }
+    }
+}
