@@ -21,6 +21,9 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// A client that has just been refused asks again after this long.
 const REFUSED: Duration = Duration::from_millis(20);
 
+/// The codes of errors that say that nothing took effect.
+const TRY_AGAIN: [&str; 4] = ["TRYAGAIN", "NOREPLICAS", "CLUSTERDOWN", "MOVED"];
+
 /// How a client reaches the data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Way {
@@ -93,7 +96,7 @@ impl Client {
         };
         match reply {
             Ok(reply) => Outcome::Replied(reply),
-            Err(error) if matches!(error.code(), Some("TRYAGAIN" | "CLUSTERDOWN" | "MOVED")) => {
+            Err(error) if error.code().is_some_and(|code| TRY_AGAIN.contains(&code)) => {
                 Outcome::Refused
             }
             Err(error) => {
@@ -130,6 +133,9 @@ impl Client {
                 Call::Delete => Reply::Deleted(table.delete(key).await?),
                 Call::Increment => {
                     let reply = table.command(["INCR", key]).await?;
+                    if let Some(error) = reply.strip_prefix(b"-") {
+                        return Err(Error::Rejected(String::from_utf8_lossy(error).into_owned()));
+                    }
                     Reply::Number(number(
                         reply.trim_ascii().strip_prefix(b":").unwrap_or(&reply),
                     ))
@@ -140,6 +146,9 @@ impl Client {
             Ok(reply) => Outcome::Replied(reply),
             Err(Error::OutcomeUnknown(_)) => Outcome::Unknown,
             Err(Error::Timeout(_) | Error::Unavailable(_)) => Outcome::Refused,
+            Err(Error::Rejected(why)) if TRY_AGAIN.iter().any(|code| why.starts_with(code)) => {
+                Outcome::Refused
+            }
             Err(error @ (Error::Rejected(_) | Error::Unauthorized(_) | Error::NoSuchTable(_))) => {
                 panic!("{call:?} of {key}: {error}")
             }

@@ -37,7 +37,9 @@ pub fn damage(directory: &Path, times: usize, random: &mut SmallRng) -> io::Resu
     files.sort();
     let mut done = Vec::new();
     for _ in 0..times {
-        let Some((path, _)) = files.choose(random) else {
+        // Large files more often, but not so much that only the log would ever be hit.
+        let weight = |(_, length): &(PathBuf, u64)| (*length as f64).sqrt();
+        let Ok((path, _)) = files.choose_weighted(random, weight) else {
             break;
         };
         let file = File::options().read(true).write(true).open(path)?;

@@ -87,8 +87,17 @@ fn one(random: &mut SmallRng, targets: &Targets) -> Fault {
             6 => Fault::Kill(targets.others.choose(random).into_iter().cloned().collect()),
             7 => Fault::Restart(victim),
             8..11 => Fault::Pause(victim),
-            11 if targets.links => Fault::CutOneWay(victim, replica(random)),
-            12 if targets.links => Fault::Cut(victim, replica(random)),
+            11 | 12 if targets.links => {
+                let other = replica(random);
+                if other == victim {
+                    continue;
+                }
+                if random.random() {
+                    Fault::CutOneWay(victim, other)
+                } else {
+                    Fault::Cut(victim, other)
+                }
+            }
             13 if targets.links => Fault::Isolate(victim),
             14..17 if !targets.proxied.is_empty() => {
                 let victim = targets.proxied.choose(random).expect("not empty").clone();
