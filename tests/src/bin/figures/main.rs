@@ -1,0 +1,98 @@
+//! What an outage costs, each figure by one command: see docs/faults.md.
+//!
+//! Reading order: [`probes`] ask all partitions all the time, [`outages`] are the ways in which a server goes away, [`increments`] counts
+//! what must be counted exactly, [`power`] and [`flips`] what disks must not lose, [`report`] prints.
+//!
+//! Nothing is asserted about times: they depend on the machine. What must never be (a wrong read, a lost write) ends the program with 1.
+
+mod increments;
+mod outages;
+mod probes;
+mod report;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Parser)]
+struct Options {
+    #[command(subcommand)]
+    figure: Figure,
+    /// `sync` or `buffered`.
+    #[arg(long, global = true, default_value = "sync")]
+    durability: String,
+    /// Draws what is random [a new one, which is printed].
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum Figure {
+    /// kill -9 of the server that leads most partitions: time to the next acknowledged write of each.
+    Takeover {
+        /// Takeovers, of which one kill makes several.
+        #[arg(long, default_value_t = 1000)]
+        count: usize,
+    },
+    /// kill -9 of a server: gaps in reads and writes of the partitions of which it was a secondary.
+    Secondary {
+        /// Kills.
+        #[arg(long, default_value_t = 200)]
+        count: usize,
+    },
+    /// SIGSTOP of the server that leads most partitions, and SIGCONT: the same, and whether any read was stale.
+    Stop {
+        /// Stops.
+        #[arg(long, default_value_t = 200)]
+        count: usize,
+    },
+    /// SIGTERM and a new start: gaps and errors on all partitions.
+    Graceful {
+        /// Restarts.
+        #[arg(long, default_value_t = 100)]
+        count: usize,
+    },
+    /// The meta server is dead: errors on the data path.
+    Meta {
+        /// How long.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// INCR and HINCRBY over 1,000 keys while replies are lost and primaries are killed: exact counts.
+    Increments {
+        /// Increments, at least.
+        #[arg(long, default_value_t = 1_000_000)]
+        count: u64,
+        /// How long, at least.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// Servers killed meanwhile.
+        #[arg(long, default_value_t = 20)]
+        takeovers: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let durability = &options.durability;
+    let seed = options.seed.unwrap_or_else(|| rand::random::<u32>().into());
+    println!("seed {seed}");
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let right = match options.figure {
+        Figure::Takeover { count } => outages::takeover(durability, count),
+        Figure::Secondary { count } => outages::secondary(durability, count),
+        Figure::Stop { count } => outages::stop(durability, count),
+        Figure::Graceful { count } => outages::graceful(durability, count),
+        Figure::Meta { minutes: down } => outages::meta(durability, minutes(down)),
+        Figure::Increments {
+            count,
+            minutes: least,
+            takeovers,
+        } => increments::run(durability, seed, count, minutes(least), takeovers),
+    };
+    if right {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

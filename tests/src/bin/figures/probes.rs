@@ -1,0 +1,246 @@
+//! Clients that write and read one key of every partition all the time, and remember when they were answered.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tests::doors::{open, runtime};
+use tests::faults::clients::{Client, Way};
+use tests::fleet::Fleet;
+use tests::fleet::cluster::TABLE;
+use tests::history::{Call, Outcome, Recorder};
+use tests::poll::until;
+
+/// Between an answer and the next question: many clients must not keep the machine from the servers.
+const THINK: Duration = Duration::from_millis(2);
+
+/// What a probe does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Doing {
+    Reading,
+    Writing,
+}
+
+/// Who asks: what it does, to which partition, through which of the ways.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Asking {
+    doing: Doing,
+    partition: u32,
+    way: usize,
+}
+
+/// One answer, or none.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    sent: Instant,
+    came: Instant,
+    outcome: Outcome,
+}
+
+/// Its answers so far.
+type Log = Arc<Mutex<Vec<Answer>>>;
+
+/// All of them.
+pub(crate) struct Probes {
+    stop: Arc<AtomicBool>,
+    logs: BTreeMap<Asking, Log>,
+    threads: Vec<JoinHandle<()>>,
+    recorder: Arc<Recorder>,
+}
+
+impl Probes {
+    /// Writers through the first `writing` of the ways, readers through all; on keys of this round, each key with all its
+    /// probes' operations in one history.
+    pub(crate) fn start(fleet: &Fleet, ways: &[Way], writing: usize, round: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let recorder = Arc::new(Recorder::default());
+        let mut logs = BTreeMap::new();
+        let mut threads = Vec::new();
+        let value = Arc::new(AtomicI64::new(0));
+        for (partition, key) in (0..).zip(keys(fleet, round)) {
+            for (place, way) in ways.iter().enumerate() {
+                for doing in [Doing::Reading, Doing::Writing] {
+                    if doing == Doing::Writing && place >= writing {
+                        continue;
+                    }
+                    let asking = Asking {
+                        doing,
+                        partition,
+                        way: place,
+                    };
+                    let log = Log::default();
+                    logs.insert(asking, Arc::clone(&log));
+                    let client = Client::new(way.clone(), TABLE);
+                    let (key, stop, recorder, value) = (
+                        key.clone(),
+                        Arc::clone(&stop),
+                        Arc::clone(&recorder),
+                        Arc::clone(&value),
+                    );
+                    let number = threads.len() as u32;
+                    threads.push(std::thread::spawn(move || {
+                        let call = || match doing {
+                            Doing::Reading => Call::Get,
+                            Doing::Writing => Call::Set(value.fetch_add(1, Ordering::Relaxed)),
+                        };
+                        ask(number, client, &key, call, &log, &recorder, &stop);
+                    }));
+                }
+            }
+        }
+        let probes = Self {
+            stop,
+            logs,
+            threads,
+            recorder,
+        };
+        probes.all_answered_after(Instant::now());
+        probes
+    }
+
+    /// Waits until every probe has had an answer to a question asked after `moment`.
+    pub(crate) fn all_answered_after(&self, moment: Instant) {
+        for (asking, log) in &self.logs {
+            until(&format!("{asking:?} is answered again"), || {
+                next_answer(log, moment).is_some()
+            });
+        }
+    }
+
+    /// How long after `moment` the first answer came to a question asked after it; for those of the partitions.
+    pub(crate) fn answered_again(
+        &self,
+        doing: Doing,
+        partitions: &[u32],
+        moment: Instant,
+    ) -> Vec<Duration> {
+        self.of(doing, partitions)
+            .map(|log| {
+                let mut again = None;
+                until("it is answered again", || {
+                    again = next_answer(log, moment);
+                    again.is_some()
+                });
+                again.expect("it was waited for").duration_since(moment)
+            })
+            .collect()
+    }
+
+    /// The longest time between two answers, not both before `from` nor both after `to`, of each of them.
+    pub(crate) fn gaps(
+        &self,
+        doing: Doing,
+        partitions: &[u32],
+        from: Instant,
+        to: Instant,
+    ) -> Vec<Duration> {
+        self.of(doing, partitions)
+            .map(|log| {
+                let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                let answered = |answer: &&Answer| matches!(answer.outcome, Outcome::Replied(_));
+                let came: Vec<Instant> = log
+                    .iter()
+                    .filter(answered)
+                    .map(|answer| answer.came)
+                    .collect();
+                let between = came
+                    .windows(2)
+                    .filter(|pair| pair[1] > from && pair[0] < to);
+                let open = came
+                    .last()
+                    .filter(|&&last| last < to)
+                    .map(|&last| to - last);
+                let spans = between.map(|pair| pair[1] - pair[0]);
+                spans.chain(open).max().unwrap_or_default()
+            })
+            .collect()
+    }
+
+    /// Questions answered, and those without an answer, that were asked between the two.
+    pub(crate) fn answers_and_errors(&self, from: Instant, to: Instant) -> (usize, usize) {
+        let (mut answers, mut errors) = (0, 0);
+        for log in self.logs.values() {
+            let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            for answer in log
+                .iter()
+                .filter(|answer| answer.sent >= from && answer.sent < to)
+            {
+                match answer.outcome {
+                    Outcome::Replied(_) => answers += 1,
+                    Outcome::Refused | Outcome::Unknown => errors += 1,
+                }
+            }
+        }
+        (answers, errors)
+    }
+
+    fn of<'a>(&'a self, doing: Doing, partitions: &'a [u32]) -> impl Iterator<Item = &'a Log> {
+        let wanted =
+            move |asking: &Asking| asking.doing == doing && partitions.contains(&asking.partition);
+        self.logs
+            .iter()
+            .filter(move |(asking, _)| wanted(asking))
+            .map(|(_, log)| log)
+    }
+
+    /// Stops them; says what was seen that cannot be.
+    pub(crate) fn stop(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("probes take every answer");
+        }
+        let violations = self.recorder.violations();
+        violations
+            .into_iter()
+            .map(|(key, violation)| format!("{key}: {violation}"))
+            .collect()
+    }
+}
+
+fn ask(
+    number: u32,
+    mut client: Client,
+    key: &str,
+    call: impl Fn() -> Call,
+    log: &Log,
+    recorder: &Recorder,
+    stop: &AtomicBool,
+) {
+    while !stop.load(Ordering::Relaxed) {
+        let call = call();
+        let sent = Instant::now();
+        let outcome = recorder.record(number, key, call, || client.ask(key, call));
+        let came = Instant::now();
+        let answer = Answer {
+            sent,
+            came,
+            outcome,
+        };
+        log.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(answer);
+        std::thread::sleep(THINK);
+    }
+}
+
+fn next_answer(log: &Log, moment: Instant) -> Option<Instant> {
+    let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let next =
+        |answer: &&Answer| answer.sent >= moment && matches!(answer.outcome, Outcome::Replied(_));
+    // Newest last: only the end is new.
+    let start = log.partition_point(|answer| answer.sent < moment);
+    log[start..].iter().find(next).map(|answer| answer.came)
+}
+
+/// A key in every partition.
+fn keys(fleet: &Fleet, round: usize) -> Vec<String> {
+    let runtime = runtime();
+    let table = runtime.block_on(open(&fleet.meta(), TABLE));
+    let key_of = |partition| {
+        let mut keys = (0..).map(|number: u64| format!("probe:{round}:{number}"));
+        keys.find(|key| table.partition_of(key) == partition)
+            .expect("there is one in every partition")
+    };
+    (0..table.partitions()).map(key_of).collect()
+}
