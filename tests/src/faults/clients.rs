@@ -39,6 +39,7 @@ pub struct Client {
     table: String,
     redis: Option<redis::Connection>,
     sdk: Option<(Table, Runtime)>,
+    error: Option<String>,
 }
 
 impl Client {
@@ -50,11 +51,18 @@ impl Client {
             table,
             redis: None,
             sdk: None,
+            error: None,
         }
+    }
+
+    /// Why the last question got no answer.
+    pub fn last_error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     /// Asks once.
     pub fn ask(&mut self, key: &str, call: Call) -> Outcome {
+        self.error = None;
         match self.way.clone() {
             Way::Redis(address) => self.ask_redis(&address, key, call),
             Way::Sdk(meta) => self.ask_sdk(&meta, key, call),
@@ -70,7 +78,9 @@ impl Client {
                 connection.set_write_timeout(Some(ANSWER))?;
                 redis::RedisResult::Ok(connection)
             };
-            self.redis = connect(address).ok();
+            self.redis = connect(address)
+                .map_err(|error| self.error = Some(error.to_string()))
+                .ok();
         }
         // Nothing was sent.
         let Some(connection) = &mut self.redis else {
@@ -94,6 +104,7 @@ impl Client {
                 .query(connection)
                 .map(Reply::Number),
         };
+        self.error = reply.as_ref().err().map(ToString::to_string);
         match reply {
             Ok(reply) => Outcome::Replied(reply),
             Err(error) if error.code().is_some_and(|code| TRY_AGAIN.contains(&code)) => {
@@ -142,6 +153,7 @@ impl Client {
                 }
             })
         });
+        self.error = reply.as_ref().err().map(ToString::to_string);
         match reply {
             Ok(reply) => Outcome::Replied(reply),
             Err(Error::OutcomeUnknown(_)) => Outcome::Unknown,

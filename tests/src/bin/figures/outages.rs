@@ -142,6 +142,7 @@ pub(crate) fn graceful(durability: &str, count: usize) -> bool {
         .collect();
     let (mut reads, mut writes, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     let (mut answers, mut errors) = (0, 0);
+    let mut kinds = BTreeMap::new();
     for round in 0..count {
         let name = &names[round % names.len()];
         let all: Vec<u32> = fleet
@@ -168,6 +169,9 @@ pub(crate) fn graceful(durability: &str, count: usize) -> bool {
         let (answered, failed) = probes.answers_and_errors(moment, now);
         answers += answered;
         errors += failed;
+        for (error, times) in probes.errors() {
+            *kinds.entry(error).or_insert(0) += times;
+        }
         wrong.extend(probes.stop());
         progress(&format!("restart {}: {errors} errors", round + 1));
     }
@@ -179,6 +183,9 @@ pub(crate) fn graceful(durability: &str, count: usize) -> bool {
         "graceful restart: gap of writes",
         &Spans::new(writes).to_string(),
     );
+    for (error, times) in kinds {
+        eprintln!("{times} times: {error}");
+    }
     line(
         "graceful restart: errors",
         &format!("{errors} beside {answers} answers"),
@@ -188,7 +195,6 @@ pub(crate) fn graceful(durability: &str, count: usize) -> bool {
 
 pub(crate) fn meta(durability: &str, down: Duration) -> bool {
     let mut fleet = fleet(durability);
-    let (mut answers, mut errors, mut wrong) = (0, 0, Vec::new());
     // Connected while there is a meta server, as programs are that run when it dies.
     let mut ways = sdk(&fleet);
     ways.extend(fleet.redis_ports().into_iter().map(Way::Redis));
@@ -199,10 +205,10 @@ pub(crate) fn meta(durability: &str, down: Duration) -> bool {
         std::thread::sleep(Duration::from_secs(1));
         progress(&format!("down for {:.0} s", moment.elapsed().as_secs_f64()));
     }
-    let (answered, failed) = probes.answers_and_errors(moment, Instant::now());
-    answers += answered;
-    errors += failed;
-    wrong.extend(probes.stop());
+    let (answers, errors) = probes.answers_and_errors(moment, Instant::now());
+    for (error, times) in probes.errors() {
+        eprintln!("{times} times: {error}");
+    }
     line(
         &format!(
             "meta server down for {:.0} s: errors on the data path",
@@ -210,7 +216,7 @@ pub(crate) fn meta(durability: &str, down: Duration) -> bool {
         ),
         &format!("{errors} beside {answers} answers"),
     );
-    verdict(&wrong)
+    verdict(&probes.stop())
 }
 
 fn start(fleet: &mut Fleet, name: &str) {

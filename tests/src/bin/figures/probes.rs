@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tests::doors::{open, runtime};
@@ -41,62 +41,74 @@ struct Answer {
 /// Its answers so far.
 type Log = Arc<Mutex<Vec<Answer>>>;
 
+/// How often which error came.
+type Errors = Mutex<BTreeMap<String, usize>>;
+
 /// All of them.
 pub(crate) struct Probes {
-    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     logs: BTreeMap<Asking, Log>,
     threads: Vec<JoinHandle<()>>,
-    recorder: Arc<Recorder>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    recorder: Recorder,
+    /// The next value to write: no two are alike.
+    value: AtomicI64,
+    errors: Errors,
+}
+
+/// One of them.
+struct Probe {
+    number: u32,
+    doing: Doing,
+    way: Way,
+    key: String,
+    log: Log,
+    shared: Arc<Shared>,
 }
 
 impl Probes {
     /// Writers through the first `writing` of the ways, readers through all; on keys of this round, each key with all its
     /// probes' operations in one history.
     pub(crate) fn start(fleet: &Fleet, ways: &[Way], writing: usize, round: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let recorder = Arc::new(Recorder::default());
-        let mut logs = BTreeMap::new();
-        let mut threads = Vec::new();
-        let value = Arc::new(AtomicI64::new(0));
+        let mut probes = Self {
+            shared: Arc::default(),
+            logs: BTreeMap::new(),
+            threads: Vec::new(),
+        };
         for (partition, key) in (0..).zip(keys(fleet, round)) {
-            for (place, way) in ways.iter().enumerate() {
-                for doing in [Doing::Reading, Doing::Writing] {
-                    if doing == Doing::Writing && place >= writing {
-                        continue;
-                    }
-                    let asking = Asking {
-                        doing,
-                        partition,
-                        way: place,
-                    };
-                    let log = Log::default();
-                    logs.insert(asking, Arc::clone(&log));
-                    let client = Client::new(way.clone(), TABLE);
-                    let (key, stop, recorder, value) = (
-                        key.clone(),
-                        Arc::clone(&stop),
-                        Arc::clone(&recorder),
-                        Arc::clone(&value),
-                    );
-                    let number = threads.len() as u32;
-                    threads.push(std::thread::spawn(move || {
-                        let call = || match doing {
-                            Doing::Reading => Call::Get,
-                            Doing::Writing => Call::Set(value.fetch_add(1, Ordering::Relaxed)),
-                        };
-                        ask(number, client, &key, call, &log, &recorder, &stop);
-                    }));
+            for (way, told) in ways.iter().enumerate() {
+                let reader = Asking {
+                    doing: Doing::Reading,
+                    partition,
+                    way,
+                };
+                probes.add(reader, told, &key);
+                if way < writing {
+                    let doing = Doing::Writing;
+                    probes.add(Asking { doing, ..reader }, told, &key);
                 }
             }
         }
-        let probes = Self {
-            stop,
-            logs,
-            threads,
-            recorder,
-        };
         probes.all_answered_after(Instant::now());
         probes
+    }
+
+    fn add(&mut self, asking: Asking, way: &Way, key: &str) {
+        let log = Log::default();
+        self.logs.insert(asking, Arc::clone(&log));
+        let probe = Probe {
+            number: self.threads.len() as u32,
+            doing: asking.doing,
+            way: way.clone(),
+            key: key.to_owned(),
+            log,
+            shared: Arc::clone(&self.shared),
+        };
+        self.threads.push(std::thread::spawn(move || probe.work()));
     }
 
     /// Waits until every probe has had an answer to a question asked after `moment`.
@@ -137,7 +149,7 @@ impl Probes {
     ) -> Vec<Duration> {
         self.of(doing, partitions)
             .map(|log| {
-                let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                let log = lock(log);
                 let answered = |answer: &&Answer| matches!(answer.outcome, Outcome::Replied(_));
                 let came: Vec<Instant> = log
                     .iter()
@@ -161,7 +173,7 @@ impl Probes {
     pub(crate) fn answers_and_errors(&self, from: Instant, to: Instant) -> (usize, usize) {
         let (mut answers, mut errors) = (0, 0);
         for log in self.logs.values() {
-            let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            let log = lock(log);
             for answer in log
                 .iter()
                 .filter(|answer| answer.sent >= from && answer.sent < to)
@@ -184,13 +196,18 @@ impl Probes {
             .map(|(_, log)| log)
     }
 
+    /// What the questions without an answer ended with, and how many.
+    pub(crate) fn errors(&self) -> BTreeMap<String, usize> {
+        lock(&self.shared.errors).clone()
+    }
+
     /// Stops them; says what was seen that cannot be.
     pub(crate) fn stop(self) -> Vec<String> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             thread.join().expect("probes take every answer");
         }
-        let violations = self.recorder.violations();
+        let violations = self.shared.recorder.violations();
         violations
             .into_iter()
             .map(|(key, violation)| format!("{key}: {violation}"))
@@ -198,34 +215,40 @@ impl Probes {
     }
 }
 
-fn ask(
-    number: u32,
-    mut client: Client,
-    key: &str,
-    call: impl Fn() -> Call,
-    log: &Log,
-    recorder: &Recorder,
-    stop: &AtomicBool,
-) {
-    while !stop.load(Ordering::Relaxed) {
-        let call = call();
-        let sent = Instant::now();
-        let outcome = recorder.record(number, key, call, || client.ask(key, call));
-        let came = Instant::now();
-        let answer = Answer {
-            sent,
-            came,
-            outcome,
-        };
-        log.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(answer);
-        std::thread::sleep(THINK);
+impl Probe {
+    fn work(self) {
+        let mut client = Client::new(self.way.clone(), TABLE);
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let call = match self.doing {
+                Doing::Reading => Call::Get,
+                Doing::Writing => Call::Set(self.shared.value.fetch_add(1, Ordering::Relaxed)),
+            };
+            let sent = Instant::now();
+            let recorder = &self.shared.recorder;
+            let outcome =
+                recorder.record(self.number, &self.key, call, || client.ask(&self.key, call));
+            let came = Instant::now();
+            lock(&self.log).push(Answer {
+                sent,
+                came,
+                outcome,
+            });
+            if let Some(error) = client.last_error() {
+                let error = format!("{:?} through {:?}: {error}", self.doing, self.way);
+                *lock(&self.shared.errors).entry(error).or_default() += 1;
+            }
+            std::thread::sleep(THINK);
+        }
     }
 }
 
+/// A panic elsewhere is reported there.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn next_answer(log: &Log, moment: Instant) -> Option<Instant> {
-    let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let log = lock(log);
     let next =
         |answer: &&Answer| answer.sent >= moment && matches!(answer.outcome, Outcome::Replied(_));
     // Newest last: only the end is new.
