@@ -211,7 +211,7 @@ fn ways(fleet: &Fleet) -> Vec<Way> {
 }
 
 /// The final read: part of the history, so that whoever lost an acknowledged write has no order to show.
-fn read_all(recorder: &Recorder, ways: &[Way], first_client: u32) {
+pub fn read_all(recorder: &Recorder, ways: &[Way], first_client: u32) {
     for (number, way) in (first_client..).zip(ways) {
         let mut client = Client::new(way.clone(), TABLE);
         for key in recorder.keys() {

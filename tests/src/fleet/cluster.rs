@@ -25,7 +25,7 @@ pub struct FleetOptions {
     pub durability: String,
     /// Separate networks, if the machine lets us.
     pub namespaces: bool,
-    /// A disk of so many MiB for each replica server, instead of a folder; needs root.
+    /// A disk of so many MiB for each server that has data, instead of a folder; needs root.
     pub disks: Option<u64>,
     /// Lines for the configuration of the meta server.
     pub meta_settings: String,
@@ -110,7 +110,7 @@ impl Fleet {
     fn add(&mut self, name: &str, role: Role) {
         let host = self.network.host();
         let mut server = Server::new(name.to_owned(), role, host, self.directory.path());
-        if let (Role::Replica, Some(size)) = (role, self.options.disks) {
+        if let (Role::Replica | Role::Meta, Some(size)) = (role, self.options.disks) {
             let disk = Disk::create(self.directory.path(), name, size).expect("disks need root");
             // Not its root: there is more in a file system than the server's files.
             server.data_dir = Some(disk.path().join("data"));

@@ -5,8 +5,10 @@
 //!
 //! Nothing is asserted about times: they depend on the machine. What must never be (a wrong read, a lost write) ends the program with 1.
 
+mod flips;
 mod increments;
 mod outages;
+mod power;
 mod probes;
 mod report;
 
@@ -70,6 +72,18 @@ enum Figure {
         #[arg(long, default_value_t = 20)]
         takeovers: usize,
     },
+    /// The power of all machines fails at once: what was acknowledged must be there. Needs root.
+    Power {
+        /// How often.
+        #[arg(long, default_value_t = 200)]
+        rounds: usize,
+    },
+    /// Bits of one replica's files flip and ends are cut off: no read may be wrong, and all must be repaired.
+    Flips {
+        /// Damages, many at a time.
+        #[arg(long, default_value_t = 10_000)]
+        count: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -89,6 +103,8 @@ fn main() -> ExitCode {
             minutes: least,
             takeovers,
         } => increments::run(durability, seed, count, minutes(least), takeovers),
+        Figure::Power { rounds } => power::run(durability, seed, rounds),
+        Figure::Flips { count } => flips::run(durability, seed, count),
     };
     if right {
         ExitCode::SUCCESS
