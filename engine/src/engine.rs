@@ -208,8 +208,7 @@ impl Engine {
 
     /// Whether the overlays are over their budget: hold writes back until the next `Applied`.
     pub fn overloaded(&self) -> bool {
-        let node = self.node();
-        node.overlay.load(Ordering::Relaxed) > node.options.overlay_budget
+        self.node().overloaded()
     }
 
     /// How large everything is.

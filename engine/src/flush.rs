@@ -10,7 +10,7 @@ use crate::store::{Store, lock};
 use commands::rows::own::Applied;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// What the thread is asked for.
@@ -29,14 +29,27 @@ pub(crate) enum Work {
 /// How often a flush that runs is looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// How often overlays are asked again that did not give up enough.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
 pub(crate) fn run(node: &Arc<Node>, work: &Receiver<Work>) {
-    while let Ok(work) = work.recv() {
-        match work {
-            Work::Flush(store) => flush_or_fail(node, &store),
-            Work::Budget => keep_budget(node),
-            Work::Close => close_idle(node),
-            Work::Relieve => relieve(node),
-            Work::Stop => return,
+    loop {
+        // Who was asked may have had everything in flight then. While writes are held back nothing grows any more, so that nobody
+        // but this thread would ever ask again.
+        let next = if node.relieving() {
+            work.recv_timeout(ASK_AGAIN)
+        } else {
+            work.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        match next {
+            Ok(Work::Flush(store)) => flush_or_fail(node, &store),
+            Ok(Work::Budget) => keep_budget(node),
+            Ok(Work::Close) => close_idle(node),
+            Ok(Work::Relieve) => relieve(node, node.options.overlay_budget / 2),
+            // The largest may be unable to: then everybody else is asked too.
+            Err(RecvTimeoutError::Timeout) if node.overloaded() => relieve(node, 0),
+            Err(RecvTimeoutError::Timeout) => relieve(node, node.options.overlay_budget / 2),
+            Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
@@ -175,9 +188,8 @@ fn close(node: &Arc<Node>, store: &Arc<Store>) -> bool {
     }
 }
 
-/// Asks the largest overlays to give up what they can, until half of the budget would be left.
-fn relieve(node: &Arc<Node>) {
-    let goal = node.options.overlay_budget / 2;
+/// Asks the largest overlays to give up what they can, until `goal` bytes would be left.
+fn relieve(node: &Arc<Node>, goal: usize) {
     let mut total = node.overlay.load(Ordering::Relaxed);
     let mut stores: Vec<(usize, Arc<Store>)> = lock(&node.stores)
         .values()

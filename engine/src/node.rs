@@ -167,6 +167,16 @@ impl Node {
         }
     }
 
+    /// Whether the overlays are over their budget.
+    pub(crate) fn overloaded(&self) -> bool {
+        self.overlay.load(Ordering::Relaxed) > self.options.overlay_budget
+    }
+
+    /// Whether overlays were asked to give something up and half of the budget is not free yet.
+    pub(crate) fn relieving(&self) -> bool {
+        self.relieve_at.load(Ordering::Relaxed) > self.options.overlay_budget / 4 * 3
+    }
+
     /// Whether there is room to keep what `RocksDB` already has.
     pub(crate) fn may_retain(&self) -> bool {
         self.overlay.load(Ordering::Relaxed) <= self.options.overlay_budget / 2

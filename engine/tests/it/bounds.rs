@@ -2,7 +2,7 @@
 
 use crate::harness::{Node, args, bulk, id, small};
 use commands::{Interrupt, resolve};
-use engine::{Engine, EngineEvent, Hooks};
+use engine::{Engine, EngineEvent, Hooks, Partition};
 use std::sync::mpsc::channel;
 use types::{Decree, SlotRange, Timestamp};
 
@@ -85,6 +85,33 @@ fn idle_partitions_are_asked_to_give_up_their_overlay() {
     node.drain(&mut idle);
     assert_eq!(idle.overlay_bytes(), 0);
     assert!(!node.read(&mut idle, 99, &["GET", "7"]).is_error());
+}
+
+#[test]
+fn overlays_that_had_all_in_flight_when_they_were_asked_are_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = small(dir.path());
+    // What is committed goes to disk by itself only when it is this much.
+    options.generation = 4 * options.overlay_budget;
+    let mut node = Node::open(options.clone());
+    let mut partition = node.partition(0);
+    partition.promote();
+    let value = "v".repeat(options.overlay_budget / 8);
+    let asked = |node: &mut Node, partition: &mut Partition| {
+        node.wait_for(|event| matches!(event, EngineEvent::Relieve { .. }).then_some(()));
+        partition.relieve();
+    };
+    for i in 0..9u64 {
+        node.mutate(&mut partition, i, &[&["SET", &i.to_string(), &value]]);
+        if i >= 6 {
+            asked(&mut node, &mut partition);
+        }
+    }
+    partition.commit(partition.last());
+    // From here on writes are held back, and nothing grows.
+    while node.engine.overloaded() {
+        asked(&mut node, &mut partition);
+    }
 }
 
 #[test]
