@@ -45,10 +45,11 @@ pub(crate) fn run(node: &Arc<Node>, work: &Receiver<Work>) {
             Ok(Work::Flush(store)) => flush_or_fail(node, &store),
             Ok(Work::Budget) => keep_budget(node),
             Ok(Work::Close) => close_idle(node),
-            Ok(Work::Relieve) => relieve(node, node.options.overlay_budget / 2),
             // The largest may be unable to: then everybody else is asked too.
             Err(RecvTimeoutError::Timeout) if node.overloaded() => relieve(node, 0),
-            Err(RecvTimeoutError::Timeout) => relieve(node, node.options.overlay_budget / 2),
+            Ok(Work::Relieve) | Err(RecvTimeoutError::Timeout) => {
+                relieve(node, node.options.overlay_budget / 2);
+            }
             Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
     }
