@@ -28,6 +28,8 @@ pub enum Fault {
     FillDisk(String),
     /// Killed, its files damaged; undone by starting it again. Never while another copy is missing.
     Damage(String),
+    /// Its system clock is so many milliseconds before the right time; undone by letting it be right again.
+    StepClock(String, i64),
 }
 
 /// What there is to be harmed.
@@ -43,6 +45,8 @@ pub struct Targets {
     pub links: bool,
     /// Whether disks can be filled.
     pub disks: bool,
+    /// Whether clocks can be stepped.
+    pub clocks: bool,
 }
 
 /// Draws what happens next and how long it lasts. Damage comes alone, other faults in ones and twos.
@@ -74,7 +78,7 @@ fn one(random: &mut SmallRng, targets: &Targets) -> Fault {
     };
     loop {
         let victim = replica(random);
-        return match random.random_range(0..19) {
+        return match random.random_range(0..20) {
             0..4 => Fault::Kill(vec![victim]),
             4 => {
                 let count = random.random_range(2..=targets.replicas.len());
@@ -105,6 +109,14 @@ fn one(random: &mut SmallRng, targets: &Targets) -> Fault {
             }
             17 if targets.disks => Fault::FillDisk(victim),
             18 => Fault::Damage(victim),
+            19 if targets.clocks => {
+                // A moment, what the slew makes good in minutes, more than it ever will.
+                let far = *[50, 900, 30_000, 7_200_000]
+                    .choose(random)
+                    .expect("not empty");
+                let by = random.random_range(far / 2..=far);
+                Fault::StepClock(victim, if random.random() { by } else { -by })
+            }
             _ => continue,
         };
     }
@@ -129,6 +141,7 @@ impl Fault {
             Self::CutOneWay(..) | Self::Cut(..) | Self::Isolate(_) => 1,
             Self::Network(..) => 2,
             Self::FillDisk(_) => 3,
+            Self::StepClock(..) => 4,
         };
         group(self) == group(other)
     }
@@ -146,6 +159,70 @@ impl fmt::Display for Fault {
             Self::Network(name, behaviour) => write!(f, "{behaviour:?} at {name}"),
             Self::FillDisk(name) => write!(f, "fill the disk of {name}"),
             Self::Damage(name) => write!(f, "damage files of {name}"),
+            Self::StepClock(name, by) => write!(f, "step the clock of {name} by {by} ms"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use std::collections::BTreeSet;
+
+    fn everything() -> Targets {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Targets {
+            replicas: names(&["replica-1", "replica-2", "replica-3"]),
+            others: names(&["meta-1", "gateway-1"]),
+            proxied: names(&["replica-2"]),
+            links: true,
+            disks: true,
+            clocks: true,
+        }
+    }
+
+    fn drawn(targets: &Targets, seed: u64) -> Vec<(Vec<Fault>, Duration)> {
+        let mut random = SmallRng::seed_from_u64(seed);
+        (0..1000).map(|_| draw(&mut random, targets)).collect()
+    }
+
+    fn kinds(drawn: &[(Vec<Fault>, Duration)]) -> BTreeSet<String> {
+        let faults = drawn.iter().flat_map(|(faults, _)| faults);
+        let word = |fault: &Fault| {
+            format!("{fault:?}")
+                .split(['(', ' '])
+                .next()
+                .map(str::to_owned)
+        };
+        faults.filter_map(word).collect()
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_and_in_time_everything() {
+        assert_eq!(drawn(&everything(), 1), drawn(&everything(), 1));
+        assert_ne!(drawn(&everything(), 1), drawn(&everything(), 2));
+        assert_eq!(kinds(&drawn(&everything(), 1)).len(), 10);
+    }
+
+    #[test]
+    fn nothing_is_drawn_that_cannot_be_done() {
+        let bare = Targets {
+            proxied: Vec::new(),
+            links: false,
+            disks: false,
+            clocks: false,
+            ..everything()
+        };
+        let possible = ["Damage", "Kill", "Pause", "Restart"].map(str::to_owned);
+        assert_eq!(kinds(&drawn(&bare, 1)), BTreeSet::from(possible));
+    }
+
+    #[test]
+    fn files_are_damaged_while_nothing_else_is_wrong() {
+        for (faults, _) in drawn(&everything(), 3) {
+            let damaged = faults.iter().any(|fault| matches!(fault, Fault::Damage(_)));
+            assert!(!damaged || faults.len() == 1, "{faults:?}");
         }
     }
 }

@@ -23,6 +23,7 @@ pub fn targets(fleet: &Fleet) -> Targets {
         proxied: names(&|server| !server.proxies.is_empty()),
         links: fleet.network.has_links(),
         disks: fleet.replica_servers().any(|server| server.disk.is_some()),
+        clocks: fleet.replica_servers().any(|server| server.clock.is_some()),
     }
 }
 
@@ -63,6 +64,11 @@ pub fn inject(fleet: &mut Fleet, fault: &Fault, random: &mut SmallRng) {
                 disk.fill().expect("a disk can be filled");
             }
         }
+        Fault::StepClock(name, by) => {
+            if let Some(clock) = &fleet.server(name).clock {
+                clock.step(*by).expect("a file can be written");
+            }
+        }
         Fault::Damage(name) => {
             // Every other copy must be there: two damaged ones may be one too many.
             fleet.whole();
@@ -93,6 +99,9 @@ pub fn heal(fleet: &mut Fleet) {
             .for_each(|proxy| proxy.behave(Behaviour::Pass));
         if let Some(disk) = &server.disk {
             disk.free().expect("a disk can be freed");
+        }
+        if let Some(clock) = &server.clock {
+            clock.step(0).expect("a file can be written");
         }
         if server.is_paused() {
             server.resume();

@@ -102,6 +102,7 @@ fn cluster(settings: &Settings, random: &mut SmallRng) -> FleetOptions {
         durability: if random.random() { "sync" } else { "buffered" }.to_owned(),
         namespaces: settings.namespaces,
         disks: settings.disks.then_some(DISK),
+        clocks: true,
         meta_settings: REPAIR.to_owned(),
         settings: SMALL.to_owned(),
         proxied: names,

@@ -1,5 +1,6 @@
 //! All servers of a cluster and its table: made, looked at, taken away.
 
+use super::clock::{Clock, Library};
 use super::disk::Disk;
 use super::network::Network;
 use super::server::{Role, Server};
@@ -27,6 +28,8 @@ pub struct FleetOptions {
     pub namespaces: bool,
     /// A disk of so many MiB for each server that has data, instead of a folder; needs root.
     pub disks: Option<u64>,
+    /// Whether the system clocks of replica servers can be stepped, if there is a C compiler.
+    pub clocks: bool,
     /// Lines for the configuration of the meta server.
     pub meta_settings: String,
     /// Lines for the configuration of each replica server.
@@ -44,6 +47,7 @@ impl Default for FleetOptions {
             durability: "sync".to_owned(),
             namespaces: true,
             disks: None,
+            clocks: false,
             meta_settings: String::new(),
             settings: String::new(),
             proxied: Vec::new(),
@@ -97,17 +101,32 @@ impl Fleet {
             options,
             directory,
         };
-        fleet.add("meta-1", Role::Meta);
+        let library = fleet
+            .options
+            .clocks
+            .then(|| Library::build(fleet.directory.path()));
+        let library = match library.transpose() {
+            Ok(library) => library,
+            Err(reason) => {
+                println!("clocks are not stepped: {reason}");
+                None
+            }
+        };
+        fleet.add("meta-1", Role::Meta, None);
         for number in 1..=fleet.options.replica_servers {
-            fleet.add(&format!("replica-{number}"), Role::Replica);
+            fleet.add(
+                &format!("replica-{number}"),
+                Role::Replica,
+                library.as_ref(),
+            );
         }
-        fleet.add("gateway-1", Role::Gateway);
+        fleet.add("gateway-1", Role::Gateway, None);
         fleet.create_table();
         fleet.whole();
         fleet
     }
 
-    fn add(&mut self, name: &str, role: Role) {
+    fn add(&mut self, name: &str, role: Role, library: Option<&Library>) {
         let host = self.network.host();
         let mut server = Server::new(name.to_owned(), role, host, self.directory.path());
         if let (Role::Replica | Role::Meta, Some(size)) = (role, self.options.disks) {
@@ -118,6 +137,11 @@ impl Fleet {
         }
         if self.options.proxied.iter().any(|proxied| proxied == name) {
             server.put_behind_proxies().expect("a proxy listens");
+        }
+        if let (Role::Replica, Some(library)) = (role, library) {
+            let file = self.directory.path().join(format!("{name}.clock"));
+            server.clock =
+                Some(Clock::new(library.clone(), file).expect("the fleet's directory is writable"));
         }
         let text = self.configuration(&server);
         std::fs::write(&server.config, text).expect("the fleet's directory is writable");

@@ -169,3 +169,87 @@ async fn pass(
         to.write_all(&buffer[..read]).await?;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+
+    /// Echoes what it gets, before a proxy.
+    fn echo() -> (Proxy, SocketAddr) {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let to = server.local_addr().expect("it has one");
+        std::thread::spawn(move || {
+            for connection in server.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    let mut back = connection.try_clone().expect("a second handle");
+                    std::io::copy(&mut { connection }, &mut back)
+                });
+            }
+        });
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+        let at = free.expect("another port");
+        let host = Host {
+            namespace: None,
+            address: Ipv4Addr::LOCALHOST,
+        };
+        (Proxy::start(&host, at, to).expect("it listens"), at)
+    }
+
+    fn connect(to: SocketAddr) -> std::net::TcpStream {
+        let connection = std::net::TcpStream::connect(to).expect("it accepts");
+        let patience = Some(crate::poll::PATIENCE);
+        connection.set_read_timeout(patience).expect("a timeout");
+        connection
+    }
+
+    fn ask(connection: &mut std::net::TcpStream) -> io::Result<[u8; 4]> {
+        connection.write_all(b"ping")?;
+        let mut answer = [0; 4];
+        connection.read_exact(&mut answer)?;
+        Ok(answer)
+    }
+
+    #[test]
+    fn bytes_pass_in_both_directions_also_late() {
+        let (proxy, at) = echo();
+        let mut connection = connect(at);
+        assert_eq!(&ask(&mut connection).expect("an answer"), b"ping");
+        proxy.behave(Behaviour::Delay(Duration::from_millis(1)));
+        assert_eq!(&ask(&mut connection).expect("an answer"), b"ping");
+    }
+
+    #[test]
+    fn lost_replies_and_resets_end_the_connection_and_the_next_one_is_served_again() {
+        let (proxy, at) = echo();
+        let mut connection = connect(at);
+        assert!(ask(&mut connection).is_ok());
+        proxy.behave(Behaviour::LoseReplies);
+        assert!(ask(&mut connection).is_err());
+        proxy.behave(Behaviour::Pass);
+        let mut connection = connect(at);
+        assert!(ask(&mut connection).is_ok());
+        proxy.behave(Behaviour::Reset);
+        assert!(connection.read_exact(&mut [0]).is_err());
+        proxy.behave(Behaviour::Pass);
+        assert!(ask(&mut connect(at)).is_ok());
+    }
+
+    #[test]
+    fn what_was_stalled_arrives_when_the_stall_is_over() {
+        let (proxy, at) = echo();
+        let mut connection = connect(at);
+        proxy.behave(Behaviour::Stall(Direction::Out));
+        connection
+            .write_all(b"ping")
+            .expect("the other way is open");
+        let other = std::thread::spawn(move || {
+            let mut answer = [0; 4];
+            connection.read_exact(&mut answer).map(|()| answer)
+        });
+        proxy.behave(Behaviour::Pass);
+        let answer = other.join().expect("no panic");
+        assert_eq!(&answer.expect("an answer"), b"ping");
+    }
+}

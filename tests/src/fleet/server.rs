@@ -1,5 +1,6 @@
 //! One server of a fleet: its configuration file, its process, its death.
 
+use super::clock::Clock;
 use super::disk::Disk;
 use super::network::Host;
 use super::proxy::Proxy;
@@ -63,8 +64,8 @@ pub struct Server {
     pub disk: Option<Disk>,
     /// What stands before its ports.
     pub proxies: Vec<Proxy>,
-    /// Set for its processes.
-    pub environment: Vec<(String, String)>,
+    /// What it takes the time of day from, if that can be stepped.
+    pub clock: Option<Clock>,
     pub(super) config: PathBuf,
     pub(super) log: PathBuf,
     process: Option<Child>,
@@ -86,7 +87,7 @@ impl Server {
             host,
             disk: None,
             proxies: Vec::new(),
-            environment: Vec::new(),
+            clock: None,
             process: None,
             stopped: false,
         }
@@ -119,7 +120,7 @@ impl Server {
             .arg(std::process::id().to_string())
             .arg("--config")
             .arg(&self.config)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.clock.iter().flat_map(Clock::environment))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
