@@ -32,7 +32,7 @@ impl Judge {
         lookup: &mut Lookup<'_>,
     ) -> Result<bool, Interrupt> {
         let Some((slot, parsed)) = rows::parse(row) else {
-            return Ok(false);
+            return Ok(crate::requests::is_over(row, value, self.at));
         };
         Ok(match parsed {
             Parsed::Metadata { .. } => {

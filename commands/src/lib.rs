@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`rows`] (the key layout), [`view`], [`moment`], [`reply`], [`effects`], [`table`], `evaluate`, `keyspace`; then
 //! one file per family: `strings`, `strings_range`, `counters`, `keys`, `rename`, `expire`, [`scan`], [`object`], [`hash`] and
-//! what it lists; then what the engine asks for: [`garbage`], [`logical`]. [`memory`] is a view for tests.
+//! what it lists; then what the engine asks for: [`garbage`], [`logical`]; and [`requests`], by which a
+//! write that is sent again takes effect once. [`memory`] is a view for tests.
 
 #![warn(missing_docs)]
 
@@ -19,6 +20,7 @@ pub mod memory;
 pub mod moment;
 pub mod object;
 pub mod reply;
+pub mod requests;
 pub mod rows;
 pub mod scan;
 pub mod table;

@@ -32,7 +32,8 @@ impl LogicalRows {
     /// Whether the row is part of the logical state. Rows must come in byte order, from the first.
     pub fn contains(&mut self, row: &[u8], value: &[u8]) -> bool {
         let Some((slot, parsed)) = rows::parse(row) else {
-            return row.starts_with(rows::own::REQUESTS);
+            return row.starts_with(rows::own::REQUESTS)
+                && !crate::requests::is_over(row, value, self.at);
         };
         if self.slot != Some(slot) {
             self.slot = Some(slot);

@@ -1,6 +1,6 @@
-//! The partition's own rows, under slot FFFF: no key's, never garbage, never cleared.
+//! The partition's own rows, under slot FFFF: no key's, never cleared, and no garbage but for request ids of which nobody asks any more.
 //!
-//! What request ids look like is decided where they are kept; only their range is set aside here.
+//! What request ids look like is decided in `requests`; only their range is set aside here.
 
 use super::VERSION;
 use types::{Ballot, Decree, Timestamp};
