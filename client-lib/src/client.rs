@@ -4,6 +4,7 @@ use crate::core::{Core, Home};
 use crate::lane::Lane;
 use crate::meta::Meta;
 use crate::options::ClientOptions;
+use crate::request_id::Retry;
 use crate::table::{Shared, Table};
 use crate::watch::Watch;
 use crate::{Error, Kind};
@@ -54,7 +55,10 @@ impl Tables {
             return None;
         }
         self.cached.put(key.clone(), Arc::clone(&shared));
-        Some(Table { shared })
+        Some(Table {
+            shared,
+            retry: Retry::ById,
+        })
     }
 
     fn add(&mut self, key: TableKey, shared: &Arc<Shared>) {
@@ -167,6 +171,7 @@ impl Client {
         // checked before it is cached: a table with a wrong password is never opened
         let table = Table {
             shared: self.shared(&key, routes)?,
+            retry: Retry::ById,
         };
         table
             .call_on(0, Kind::Read, Operation::Get(Get::default()))
@@ -187,7 +192,10 @@ impl Client {
         }
         let shared = self.shared(&key, routes)?;
         tables.add(key, &shared);
-        Ok(Table { shared })
+        Ok(Table {
+            shared,
+            retry: Retry::ById,
+        })
     }
 
     fn shared(

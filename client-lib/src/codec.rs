@@ -5,7 +5,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
-use proto::data::{RequestBatch, ResponseBatch, request::Operation};
+use proto::data::{RequestBatch, RequestId, ResponseBatch, request::Operation};
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
@@ -16,6 +16,8 @@ const ID: u32 = 1;
 const TABLE: u32 = 2;
 const PARTITION: u32 = 3;
 const EPOCH: u32 = 4;
+/// And behind it.
+const REQUEST_ID: u32 = 14;
 
 /// How a request is addressed.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,7 @@ pub(crate) fn encode_request(
     at: Address,
     operation: &Operation,
     operation_len: usize,
+    request_id: Option<RequestId>,
     into: &mut BytesMut,
 ) {
     let fields = [
@@ -58,7 +61,10 @@ pub(crate) fn encode_request(
         .iter()
         .map(|&(_, value)| number_len(value))
         .sum::<usize>()
-        + operation_len;
+        + operation_len
+        + request_id.as_ref().map_or(0, |id| {
+            prost::encoding::message::encoded_len(REQUEST_ID, id)
+        });
     into.reserve(length + 16);
     encode_key(REQUESTS, WireType::LengthDelimited, into);
     encode_varint(length as u64, into);
@@ -66,6 +72,9 @@ pub(crate) fn encode_request(
         number(field, value, into);
     }
     operation.encode(into);
+    if let Some(id) = &request_id {
+        prost::encoding::message::encode(REQUEST_ID, id, into);
+    }
 }
 
 /// The first message of a stream.
@@ -142,6 +151,13 @@ mod tests {
         let mut requests = Vec::new();
         for (operation, id) in operations.into_iter().zip([0, 1 << 40, 127]) {
             let (table, partition, epoch) = (id as u32 & 3, 200, 0);
+            let request_id = (id > 0).then_some(RequestId {
+                client: id,
+                sequence: id * 3,
+                behind: 0,
+                sent: 7,
+                again: id == 127,
+            });
             encode_request(
                 Address {
                     id,
@@ -151,6 +167,7 @@ mod tests {
                 },
                 &operation,
                 operation.encoded_len(),
+                request_id,
                 &mut bytes,
             );
             requests.push(Request {
@@ -159,6 +176,7 @@ mod tests {
                 partition,
                 epoch,
                 operation: Some(operation),
+                request_id,
             });
         }
         let expected = RequestBatch {

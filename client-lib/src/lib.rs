@@ -26,15 +26,17 @@
 //! talks straight to the primaries: one connection per server, all requests of the process on few streams, many in one message.
 //!
 //! **What a caller may rely on.** Requests handed over for one partition in an order take effect in that order, also through refusals and
-//! takeovers. Whatever is known to have had no effect is retried until the deadline. A write that may have had an effect is never
-//! retried: it ends as [`Error::OutcomeUnknown`]. With every meta server down the last known routes go on working.
+//! takeovers. What was refused, and what was lost with a connection or a server, is sent again until the deadline. A write takes effect
+//! once, however often it is sent: it carries a request id by which servers know it again, also those that take over, and each attempt is
+//! answered as the first that took effect. When the deadline passes before it is known what became of a write, that is
+//! [`Error::OutcomeUnknown`]. With every meta server down the last known routes go on working.
 //!
 //! A call that is dropped before it ends (cancelled) may still take effect.
 //!
 //! Reading order: [`Client`], [`Table`], [`Hash`], then `lane` (order and retries of one partition), `stream` (what is in flight to one
 //! server), `link` (how streams come and go), `driver` (deadlines), `watch` and `meta` (routes).
 //!
-//! What is not here: evaluation of commands, RESP, placement; and request ids, without which a lost write cannot be retried.
+//! What is not here: evaluation of commands, RESP, placement; and the windows of done requests, which are the servers'.
 
 #![warn(missing_docs)]
 
@@ -51,6 +53,7 @@ mod lane;
 mod link;
 mod meta;
 mod options;
+mod request_id;
 mod scan;
 mod stream;
 mod table;
@@ -63,5 +66,6 @@ pub use hash::Hash;
 pub use lane::{Kind, Route};
 pub use options::{ClientOptions, ScanOptions, SetOptions};
 pub use proto::data as wire;
+pub use request_id::RequestId;
 pub use scan::Scan;
 pub use table::Table;

@@ -168,7 +168,9 @@ impl Link {
             Err(_) => Err("no answer".to_owned()),
         };
         match opened {
-            Ok(incoming) => {
+            Ok((incoming, first)) => {
+                let mut answered = Vec::new();
+                stream.answered(first, &mut answered);
                 self.driver.look_at_stream(&stream);
                 for lane in self.opened(&stream) {
                     lane.link_opened();
@@ -211,7 +213,11 @@ impl Link {
         waiting
     }
 
-    async fn open(&self, stream: &Arc<Stream>) -> Result<Streaming<ResponseBatch>, Status> {
+    /// A stream is open when the server has said what time it is there: requests are dated by that.
+    async fn open(
+        &self,
+        stream: &Arc<Stream>,
+    ) -> Result<(Streaming<ResponseBatch>, Vec<Response>), Status> {
         let mut grpc =
             tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_RESPONSES);
         grpc.ready()
@@ -221,7 +227,14 @@ impl Link {
         let response = grpc
             .streaming(Request::new(outgoing(Arc::clone(stream))), path, BatchCodec)
             .await?;
-        Ok(response.into_inner())
+        let mut incoming = response.into_inner();
+        let first = incoming.message().await?.unwrap_or_default().responses;
+        match first.first().and_then(|first| first.result.as_ref()) {
+            Some(response::Result::Clock(_)) => Ok((incoming, first)),
+            _ => Err(Status::unavailable(
+                "the server did not begin with its clock",
+            )),
+        }
     }
 
     /// Takes in answers until the stream ends; says why it did.

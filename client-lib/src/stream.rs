@@ -5,9 +5,9 @@
 use crate::Error;
 use crate::codec::{Address, encode_request};
 use crate::completion::Deliveries;
-use crate::lane::{Kind, Lane, Op};
+use crate::lane::{Kind, Lane, Name, Op};
 use bytes::{Bytes, BytesMut};
-use proto::data::{Response, response};
+use proto::data::{RequestId, Response, response};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -50,6 +50,14 @@ struct State {
     /// No request in flight needs looking at before this.
     look_at: Option<Instant>,
     waker: Option<Waker>,
+    clock: Clock,
+}
+
+/// The server's clock: what it said last, and when that came.
+#[derive(Clone, Copy)]
+struct Clock {
+    said: u64,
+    at: Instant,
 }
 
 /// A request that waits for its answer.
@@ -82,6 +90,10 @@ impl Stream {
                 in_flight: Slab::new(),
                 look_at: None,
                 waker: None,
+                clock: Clock {
+                    said: 0,
+                    at: Instant::now(),
+                },
             }),
             end: Notify::new(),
         })
@@ -96,6 +108,7 @@ impl Stream {
         Pusher {
             state: self.lock(),
             end: &self.end,
+            now: None,
         }
     }
 
@@ -107,6 +120,13 @@ impl Stream {
     ) {
         let mut state = self.lock();
         for response in responses {
+            if let Some(response::Result::Clock(said)) = response.result {
+                state.clock = Clock {
+                    said,
+                    at: Instant::now(),
+                };
+                continue;
+            }
             let place = (response.id & ((1 << PLACE_BITS) - 1)) as usize;
             let known = state.in_flight.get(place).is_some_and(|request| {
                 request.serial & SERIAL_MASK == response.id >> PLACE_BITS
@@ -118,19 +138,21 @@ impl Stream {
         }
     }
 
-    /// Takes out the reads of a lane that no longer waits for this server. Its writes stay: their answers are still worth having.
-    pub(crate) fn take_reads(&self, lane: &Arc<Lane>, into: &mut Vec<Op>) {
+    /// Takes out what can be sent again of a lane that no longer waits for this server. Other writes stay: their answers are still worth
+    /// having.
+    pub(crate) fn take_repeatable(&self, lane: &Arc<Lane>, into: &mut Vec<Op>) {
         let mut state = self.lock();
-        let reads: Vec<usize> = state
+        let repeatable: Vec<usize> = state
             .in_flight
             .iter()
             .filter(|(_, request)| {
-                request.op.kind == Kind::Read && Arc::ptr_eq(&request.lane, lane)
+                (request.op.kind == Kind::Read || request.op.name.is_some())
+                    && Arc::ptr_eq(&request.lane, lane)
             })
             .map(|(place, _)| place)
             .collect();
         into.extend(
-            reads
+            repeatable
                 .into_iter()
                 .map(|place| state.in_flight.remove(place).op),
         );
@@ -206,6 +228,8 @@ impl Stream {
 pub(crate) struct Pusher<'a> {
     state: MutexGuard<'a, State>,
     end: &'a Notify,
+    /// By the server's clock; read when it is first needed.
+    now: Option<u64>,
 }
 
 impl Pusher<'_> {
@@ -220,7 +244,15 @@ impl Pusher<'_> {
     }
 
     /// Puts a request behind all others. The stream is open.
-    pub(crate) fn push(&mut self, lane: &Arc<Lane>, term: u32, epoch: u32, op: Op) {
+    pub(crate) fn push(
+        &mut self,
+        lane: &Arc<Lane>,
+        term: u32,
+        epoch: u32,
+        first_incomplete: u64,
+        mut op: Op,
+    ) {
+        let id = self.id(lane, first_incomplete, &mut op);
         let state = &mut *self.state;
         let place = state.in_flight.vacant_key();
         state.serial += 1;
@@ -234,7 +266,7 @@ impl Pusher<'_> {
         if state.filling_requests >= BATCH_REQUESTS || state.filling.len() + op.len > BATCH_BYTES {
             state.seal(serial - 1);
         }
-        encode_request(address, &op.operation, op.len, &mut state.filling);
+        encode_request(address, &op.operation, op.len, id, &mut state.filling);
         state.filling_requests += 1;
         if state.look_at.is_none_or(|at| op.deadline < at) {
             state.look_at = Some(op.deadline);
@@ -245,6 +277,33 @@ impl Pusher<'_> {
             serial,
             op,
         });
+    }
+}
+
+impl Pusher<'_> {
+    /// The request id that goes with a write; its first time of sending is drawn here.
+    fn id(&mut self, lane: &Lane, first_incomplete: u64, op: &mut Op) -> Option<RequestId> {
+        let again = op.is_again();
+        Some(match op.name.as_mut()? {
+            Name::Own { sequence, sent } => RequestId {
+                client: lane.client,
+                sequence: *sequence,
+                behind: sequence.saturating_sub(first_incomplete),
+                sent: *sent.get_or_insert_with(|| {
+                    let Clock { said, at } = self.state.clock;
+                    let now = &mut self.now;
+                    *now.get_or_insert_with(|| said + at.elapsed().as_millis() as u64)
+                }),
+                again,
+            },
+            Name::Given(id) => RequestId {
+                client: id.client,
+                sequence: id.sequence,
+                behind: id.sequence.saturating_sub(id.first_incomplete),
+                sent: id.made,
+                again,
+            },
+        })
     }
 }
 

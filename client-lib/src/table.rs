@@ -2,8 +2,9 @@
 
 use crate::completion::{Completion, Deliveries, Outcome};
 use crate::core::Home;
-use crate::lane::{Lane, Op, Route};
+use crate::lane::{Lane, Name, Op, Route};
 use crate::options::SetOptions;
+use crate::request_id::{RequestId, Retry};
 use crate::{Error, Hash, Kind};
 use bytes::Bytes;
 use proto::data::{Command, Delete, Get, Set, Value, request::Operation, response};
@@ -14,12 +15,13 @@ use tokio::task::AbortHandle;
 use types::Slot;
 
 /// What a request takes on the wire besides its operation, at most.
-const AROUND: usize = 64;
+const AROUND: usize = 128;
 
 /// A table. Cheap to clone; lives as long as wanted, whatever the [`Client`](crate::Client) forgets.
 #[derive(Clone)]
 pub struct Table {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) retry: Retry,
 }
 
 /// What the handles of a table share; with the last of them the routes are no longer followed.
@@ -127,6 +129,22 @@ impl Table {
         .map(|deleted| deleted > 0)
     }
 
+    /// The same table for writes that are to be sent at most once: one whose answer is lost ends as [`Error::OutcomeUnknown`] at once,
+    /// instead of being asked for again until the deadline.
+    ///
+    /// ```no_run
+    /// # async fn example(table: tulpar_client::Table) -> Result<(), tulpar_client::Error> {
+    /// table.without_retries().set("heartbeat", "now").await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn without_retries(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            retry: Retry::Never,
+        }
+    }
+
     /// The entries under a hash key.
     pub fn hash(&self, hash_key: impl AsRef<[u8]>) -> Hash {
         Hash::new(self.clone(), Bytes::copy_from_slice(hash_key.as_ref()))
@@ -154,6 +172,30 @@ impl Table {
         arguments: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Bytes, Error> {
         self.run(None, Kind::Read, arguments).await
+    }
+
+    /// The same as [`Self::command`] for a command that the application may send again, in this process or another: sent with the same id,
+    /// it takes effect once and gives the reply of the first time.
+    ///
+    /// ```no_run
+    /// # use tulpar_client::{RequestId, Table};
+    /// # async fn example(table: Table, me: u64, orders_so_far: u64) -> Result<(), tulpar_client::Error> {
+    /// let id = RequestId::new(me, orders_so_far + 1);
+    /// let first = table.command_as(id, ["INCR", "orders"]).await?;
+    /// assert_eq!(table.command_as(id, ["INCR", "orders"]).await?, first);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn command_as(
+        &self,
+        id: RequestId,
+        arguments: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Bytes, Error> {
+        let table = Self {
+            shared: Arc::clone(&self.shared),
+            retry: Retry::As(id),
+        };
+        table.run(None, Kind::Write, arguments).await
     }
 
     /// Runs a Redis command on a given partition: for commands without a key, or whose first argument is none.
@@ -216,6 +258,8 @@ impl Table {
             operation,
             len,
             kind,
+            name: name(kind, self.retry),
+            lost: false,
             deadline,
             completion,
             cost,
@@ -260,6 +304,28 @@ impl Table {
     /// # }
     /// ```
     pub fn submit(&self, partition: u32, operation: Operation, kind: Kind, completion: Completion) {
+        self.hand_over(partition, operation, kind, self.retry, completion);
+    }
+
+    /// The same for a write that was sent before, by whomever, under this id.
+    pub fn submit_as(
+        &self,
+        partition: u32,
+        operation: Operation,
+        id: RequestId,
+        completion: Completion,
+    ) {
+        self.hand_over(partition, operation, Kind::Write, Retry::As(id), completion);
+    }
+
+    fn hand_over(
+        &self,
+        partition: u32,
+        operation: Operation,
+        kind: Kind,
+        retry: Retry,
+        completion: Completion,
+    ) {
         let core = &self.shared.home.core;
         let len = operation.encoded_len();
         let cost = core.budget.cost(len);
@@ -272,6 +338,8 @@ impl Table {
                     operation,
                     len,
                     kind,
+                    name: name(kind, retry),
+                    lost: false,
                     deadline,
                     completion,
                     cost,
@@ -283,6 +351,17 @@ impl Table {
         let mut out = Deliveries::default();
         out.settle(completion, 0, Err(refused));
         out.deliver(&core.budget);
+    }
+}
+
+fn name(kind: Kind, retry: Retry) -> Option<Name> {
+    match (kind, retry) {
+        (Kind::Read, _) | (Kind::Write, Retry::Never) => None,
+        (Kind::Write, Retry::ById) => Some(Name::Own {
+            sequence: 0,
+            sent: None,
+        }),
+        (Kind::Write, Retry::As(id)) => Some(Name::Given(id)),
     }
 }
 

@@ -55,43 +55,113 @@ async fn impatient(cluster: &Cluster) -> Table {
         .unwrap()
 }
 
-#[tokio::test]
-async fn a_write_in_flight_on_a_lost_connection_is_never_sent_again() {
-    let cluster = Cluster::usual(1);
-    let table = cluster.client().await.table("t").await.unwrap();
-    cluster.script(|_, request| {
-        if is_write(request) {
+/// Breaks the stream at the first so many writes, done or not in turn.
+fn breaking_writes(mut breaks: u32) -> impl FnMut(usize, &Request) -> Act + Send {
+    move |_, request| {
+        if !is_write(request) || breaks == 0 {
+            return Act::Do;
+        }
+        breaks -= 1;
+        if breaks % 2 == 0 {
             Act::DoAndBreak
         } else {
-            Act::Do
+            Act::Break
         }
-    });
+    }
+}
+
+fn writes_received(cluster: &Cluster) -> Vec<Request> {
+    let state = cluster.lock();
+    let writes = state.received.iter().filter(|request| is_write(request));
+    writes.cloned().collect()
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_sent_again_under_its_id_and_takes_effect_once() {
+    let cluster = Cluster::usual(1);
+    let table = cluster.client().await.table("t").await.unwrap();
+    let counter = table.hash("h");
+    cluster.script(breaking_writes(5));
+    assert_eq!(counter.increment("n", 3).await.unwrap(), 3);
+    assert_eq!(cluster.lock().table("t").partitions[0].log.len(), 1);
+    let received = writes_received(&cluster);
+    let ids: Vec<_> = received
+        .iter()
+        .map(|request| request.request_id.unwrap())
+        .collect();
+    assert_eq!(ids.len(), 6);
+    assert_eq!(
+        ids.iter().map(|id| id.again).collect::<Vec<_>>(),
+        [false, true, true, true, true, true]
+    );
+    assert!(ids.iter().all(|id| {
+        (id.client, id.sequence, id.sent) == (ids[0].client, ids[0].sequence, ids[0].sent)
+    }));
+    // and it is given up when it is answered
+    assert_eq!(counter.increment("n", 1).await.unwrap(), 4);
+    let next = writes_received(&cluster)[6].request_id.unwrap();
+    assert_eq!((next.sequence, next.behind), (ids[0].sequence + 1, 0));
+}
+
+#[tokio::test]
+async fn a_write_that_is_not_to_be_sent_again_is_of_unknown_outcome_when_its_connection_is_lost() {
+    let cluster = Cluster::usual(1);
+    let table = cluster.client().await.table("t").await.unwrap();
+    let once = table.without_retries();
+    cluster.script(breaking_writes(2));
+    for value in ["v", "w"] {
+        assert!(matches!(
+            once.set("k", value).await,
+            Err(Error::OutcomeUnknown(_))
+        ));
+    }
+    // the same client goes on, and finds out what became of them: the second was done
+    assert_eq!(table.get("k").await.unwrap().unwrap(), "w");
+    let received = writes_received(&cluster);
+    assert_eq!(received.len(), 2);
+    assert!(received.iter().all(|request| request.request_id.is_none()));
+}
+
+#[tokio::test]
+async fn a_write_that_is_lost_until_its_deadline_is_of_unknown_outcome() {
+    let cluster = Cluster::usual(1);
+    let table = impatient(&cluster).await;
+    cluster.script(breaking_writes(u32::MAX));
     assert!(matches!(
         table.set("k", "v").await,
         Err(Error::OutcomeUnknown(_))
     ));
-    cluster.script(|_, request| {
-        if is_write(request) {
+    // what is refused from then on says nothing of the attempt that was lost
+    let mut broken = false;
+    cluster.script(move |_, request| match (is_write(request), broken) {
+        (false, _) => Act::Do,
+        (true, false) => {
+            broken = true;
             Act::Break
-        } else {
-            Act::Do
         }
+        (true, true) => Act::Refuse(Refused::Busy, "too busy"),
     });
+    assert_eq!(
+        table.set("k", "w").await.map_err(|error| error.to_string()),
+        Err("the outcome is unknown: not done before the deadline: too busy".into())
+    );
+}
+
+#[tokio::test]
+async fn a_write_of_an_applications_own_id_takes_effect_once_however_often_it_is_asked() {
+    let cluster = Cluster::usual(1);
+    let table = cluster.client().await.table("t").await.unwrap();
+    let mut id = tulpar_client::RequestId::new(99, 5);
+    id.made = support::CLOCK;
+    let other = cluster.client().await.table("t").await.unwrap();
+    let first = table.command_as(id, ["INCR", "n"]).await.unwrap();
+    assert_eq!(other.command_as(id, ["INCR", "n"]).await.unwrap(), first);
+    assert_eq!(cluster.lock().table("t").partitions[0].log.len(), 1);
+    id.sequence = 4;
     assert!(matches!(
-        table.set("k", "w").await,
+        table.command_as(id, ["INCR", "n"]).await,
         Err(Error::OutcomeUnknown(_))
     ));
-    // the same client goes on, and finds out what became of them
-    assert_eq!(table.get("k").await.unwrap().unwrap(), "v");
-    assert_eq!(
-        cluster
-            .lock()
-            .received
-            .iter()
-            .filter(|request| is_write(request))
-            .count(),
-        2
-    );
 }
 
 #[tokio::test]
@@ -128,10 +198,7 @@ async fn a_read_is_not_moved_behind_a_later_write_that_was_lost() {
     let after = submit(&table, 0, get("k"));
     assert!(matches!(before.await.unwrap(), Err(Error::Unavailable(_))));
     assert_eq!(value(elsewhere.await.unwrap()).unwrap(), "old");
-    assert!(matches!(
-        write.await.unwrap(),
-        Err(Error::OutcomeUnknown(_))
-    ));
+    assert!(write.await.unwrap().is_ok());
     assert_eq!(value(after.await.unwrap()).unwrap(), "new");
 }
 
@@ -170,12 +237,27 @@ async fn without_an_answer_a_write_is_of_unknown_outcome_and_a_read_timed_out() 
 }
 
 #[tokio::test]
+async fn a_primary_that_is_deposed_with_a_write_in_flight_has_it_asked_for_again() {
+    let cluster = Cluster::usual(1);
+    let table = cluster.client().await.table("t").await.unwrap();
+    let mut refusals = 2;
+    cluster.script(move |_, request| {
+        if is_write(request) && refusals > 0 {
+            refusals -= 1;
+            return Act::Refuse(Refused::OutcomeUnknown, "deposed");
+        }
+        Act::Do
+    });
+    assert_eq!(table.set("k", "v").await, Ok(()));
+    assert!(writes_received(&cluster)[2].request_id.unwrap().again);
+}
+
+#[tokio::test]
 async fn what_a_server_says_for_good_reaches_the_caller_at_once() {
     let cluster = Cluster::usual(1);
     let table = cluster.client().await.table("t").await.unwrap();
     let mut answers = [
         Act::Refuse(Refused::Rejected, "WRONGTYPE Operation against a key"),
-        Act::Refuse(Refused::OutcomeUnknown, "deposed"),
         Act::Refuse(Refused::Unknown, "from a newer version"),
         Act::Refuse(Refused::NoSuchTable, "t"),
     ]
@@ -184,10 +266,6 @@ async fn what_a_server_says_for_good_reaches_the_caller_at_once() {
     assert_eq!(
         table.set("k", "v").await,
         Err(Error::Rejected("WRONGTYPE Operation against a key".into()))
-    );
-    assert_eq!(
-        table.set("k", "v").await,
-        Err(Error::OutcomeUnknown("deposed".into()))
     );
     assert_eq!(
         table.set("k", "v").await,
@@ -224,23 +302,25 @@ async fn a_primary_that_hangs_does_not_hold_up_what_comes_after_its_successor() 
         _ => Act::Do,
     });
     let write = submit(&table, 0, set("k", "first"));
+    let once = submit(&table.without_retries(), 0, set("once", "first"));
     let read = submit(&table, 0, get("k"));
     let other = submit(&table, 0, get("other"));
     cluster
         .until("the old primary has them", |state| {
-            state.received.len() == 3
+            state.received.len() == 4
         })
         .await;
     cluster.take_over("t", 0, 1);
     cluster.announce();
     table.set("k", "second").await.unwrap();
-    // reads went over, in their order
+    // what can be asked again went over, in its order
+    assert!(write.await.unwrap().is_ok());
     assert_eq!(value(read.await.unwrap()).unwrap(), "first");
     assert_eq!(value(other.await.unwrap()), None);
-    // and the old primary may still say how its write ended
+    // and the old primary may still say how the other write ended
     cluster.release();
-    assert!(write.await.unwrap().is_ok());
-    assert_eq!(cluster.lock().table("t").partitions[0].log.len(), 2);
+    assert!(once.await.unwrap().is_ok());
+    assert_eq!(cluster.lock().table("t").partitions[0].log.len(), 3);
 }
 
 #[tokio::test]

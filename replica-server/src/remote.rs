@@ -5,6 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use commands::Reply;
+use commands::requests::RequestId;
 use resp_gateway::{Backend, OpenTableError, Request, Sink};
 use slab::Slab;
 use std::cell::RefCell;
@@ -46,8 +47,8 @@ impl RemoteBackend {
         }
     }
 
-    /// Sends a command to its partition's primary; the reply goes to `sink`.
-    pub fn forward(&self, table: &Table, request: Request<'_>, sink: Sink) {
+    /// Sends a command to its partition's primary; the reply goes to `sink`. With an id: it may have been done before.
+    pub fn forward(&self, table: &Table, request: Request<'_>, id: Option<&RequestId>, sink: Sink) {
         let token = self.waiting.borrow_mut().insert(sink) as u64;
         let kind = if request.spec.is_write() {
             Kind::Write
@@ -58,7 +59,19 @@ impl RemoteBackend {
             token,
             queue: Arc::clone(&self.outcomes),
         };
-        table.submit(request.partition, operation(&request), kind, completion);
+        let operation = operation(&request);
+        match id {
+            None => table.submit(request.partition, operation, kind, completion),
+            Some(id) => {
+                let id = tulpar_client::RequestId {
+                    client: id.client,
+                    sequence: id.sequence,
+                    first_incomplete: id.first_incomplete,
+                    made: id.sent.0,
+                };
+                table.submit_as(request.partition, operation, id, completion);
+            }
+        }
     }
 
     /// Opens a table for a connection.
@@ -99,7 +112,7 @@ impl Backend for RemoteBackend {
     }
 
     fn execute(&self, table: &Table, request: Request<'_>, sink: Sink) {
-        self.forward(table, request, sink);
+        self.forward(table, request, None, sink);
     }
 }
 

@@ -21,6 +21,16 @@ pub fn terminate(number: u32) {
     kill_process(pid(number), Signal::TERM).expect("the process is there to be stopped");
 }
 
+/// Sends SIGSTOP: the process does nothing more until [`go_on`].
+pub fn stop(number: u32) {
+    kill_process(pid(number), Signal::STOP).expect("the process is there to be stopped");
+}
+
+/// Sends SIGCONT.
+pub fn go_on(number: u32) {
+    kill_process(pid(number), Signal::CONT).expect("the process is there to go on");
+}
+
 /// Whether the process is there and not a zombie.
 pub fn lives(number: u32) -> bool {
     test_kill_process(pid(number)).is_ok()

@@ -1,6 +1,7 @@
 //! What happens to a lane: requests, answers, lost streams, routes, the passing of time.
 
-use super::request::{Kind, Op, Verdict, judge};
+use super::request::{Name, Op, Verdict, judge};
+use super::sequences::Sequences;
 use super::state::{Phase, Route, State};
 use crate::Error;
 use crate::completion::Deliveries;
@@ -21,6 +22,8 @@ const ABANDON_AFTER: Duration = Duration::from_millis(200);
 pub(crate) struct Lane {
     pub(super) home: Arc<Home>,
     pub(crate) partition: u32,
+    /// In the request ids of its writes. Drawn for each lane, so that two of one partition never share sequences.
+    pub(crate) client: u64,
     pub(super) state: Mutex<State>,
 }
 
@@ -30,12 +33,14 @@ impl Lane {
         Arc::new(Self {
             home,
             partition,
+            client: rand::random(),
             state: Mutex::new(State {
                 route: None,
                 phase: Phase::Detached,
                 term: 0,
                 epoch,
                 next_sequence: 0,
+                writes: Sequences::new(),
                 in_flight: 0,
                 waiting: VecDeque::new(),
                 refused: Vec::new(),
@@ -77,6 +82,9 @@ impl Lane {
             let mut state = self.lock();
             op.sequence = state.next_sequence;
             state.next_sequence += 1;
+            if let Some(Name::Own { sequence, .. }) = &mut op.name {
+                *sequence = state.writes.begin();
+            }
             state.waiting.push_back(op);
             self.pump_and_deliver(state);
         }
@@ -107,15 +115,16 @@ impl Lane {
         result: Option<response::Result>,
         out: &mut Deliveries,
     ) {
-        let InFlight { term, mut op, .. } = request;
-        let verdict = judge(result, op.kind);
+        let InFlight { term, op, .. } = request;
+        let verdict = judge(result, &op);
         if term != state.term {
             // the lane has gone on without it; sending it again now would put it behind later ones
             let outcome = match verdict {
                 Verdict::Ended(outcome) => outcome,
                 Verdict::Again(refusal) => Err(Error::Unavailable(refusal.message)),
+                Verdict::Unsure(refusal) => Err(op.without_answer(refusal.message)),
             };
-            return op.end(outcome, out);
+            return state.end(op, outcome, out);
         }
         state.in_flight -= 1;
         match verdict {
@@ -132,7 +141,12 @@ impl Lane {
                     // or is it? the meta servers know
                     self.home.refresh.notify_one();
                 }
-                op.end(outcome, out);
+                state.end(op, outcome, out);
+            }
+            Verdict::Unsure(refusal) => {
+                state.drain(true);
+                state.unsure(op, &refusal.message, out);
+                state.reason = refusal.message;
             }
             Verdict::Again(refusal) => {
                 let not_primary = refusal.kind() == refusal::Kind::NotPrimary;
@@ -144,9 +158,7 @@ impl Lane {
                     state.doubted = true;
                     self.home.refresh.notify_one();
                 }
-                if op.completion.is_some() {
-                    state.refused.push(op);
-                }
+                state.again(op, out);
             }
         }
     }
@@ -164,23 +176,22 @@ impl Lane {
         let pause = state.failures > 0;
         state.failures = state.failures.saturating_add(1);
         for Lost { request, sent } in lost {
-            let InFlight { term, mut op, .. } = request;
+            let InFlight { term, op, .. } = request;
             let current = term == state.term;
             if current {
                 state.in_flight -= 1;
                 state.drain(pause);
             }
-            if op.kind == Kind::Write && sent {
-                op.end(Err(Error::OutcomeUnknown(reason.to_owned())), out);
-                if current {
-                    state.lost.add(op.sequence, op.operation);
+            match (current, sent) {
+                (true, true) => state.unsure(op, reason, out),
+                (true, false) => state.again(op, out),
+                (false, true) => {
+                    let error = op.without_answer(reason.to_owned());
+                    state.end(op, Err(error), out);
                 }
-            } else if current {
-                if op.completion.is_some() {
-                    state.refused.push(op);
+                (false, false) => {
+                    state.end(op, Err(Error::Unavailable(reason.to_owned())), out);
                 }
-            } else {
-                op.end(Err(Error::Unavailable(reason.to_owned())), out);
             }
         }
         self.settle_drain(&mut state, out);
@@ -247,10 +258,15 @@ impl Lane {
     fn abandon(self: &Arc<Self>, state: &mut State, stream: &Stream, out: &mut Deliveries) {
         state.term = state.term.wrapping_add(1);
         state.in_flight = 0;
-        let mut reads = Vec::new();
-        stream.take_reads(self, &mut reads);
-        reads.retain(|op| op.completion.is_some());
-        state.refused.append(&mut reads);
+        let mut taken = Vec::new();
+        stream.take_repeatable(self, &mut taken);
+        for op in taken {
+            state.unsure(
+                op,
+                "the server is no longer primary and does not answer",
+                out,
+            );
+        }
         stream.each_write(self, |op| state.lost.add(op.sequence, op.operation.clone()));
         self.settle_drain(state, out);
     }

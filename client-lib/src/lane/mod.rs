@@ -12,18 +12,23 @@
 //!  Opening, Unrouted ◀──────────────────────────────────────────────────────────── Detached
 //! ```
 //!
+//! A write has a request id, unless its sender wants it sent at most once. When its answer is lost, it is sent again like what was refused: the
+//! id sees to it that it takes effect once.
+//!
 //! Locks are taken in the order lane, link, stream, never the other way; completions are delivered when none is held.
 //!
-//! Reading order: [`request`] (a request, and what an answer to it means), [`state`] (what a lane knows and in which phase it is),
+//! Reading order: [`request`] (a request, and what an answer to it means), `sequences` (of writes),
+//! [`state`] (what a lane knows and in which phase it is),
 //! [`events`] (what happens to it), [`sending`] (what it then does).
 
 mod events;
 mod request;
 mod sending;
+mod sequences;
 mod state;
 
 pub use request::Kind;
 pub use state::Route;
 
 pub(crate) use events::Lane;
-pub(crate) use request::Op;
+pub(crate) use request::{Name, Op};

@@ -2,13 +2,14 @@
 
 use crate::Error;
 use crate::completion::{Completion, Deliveries, Outcome};
+use crate::request_id::RequestId;
 use proto::data::{Refusal, refusal, request::Operation, response};
 use std::time::Instant;
 
-/// Whether an operation changes anything: a read may be sent again when its connection is lost, a write may not.
+/// Whether an operation changes anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Changes nothing.
+    /// Changes nothing: it may be evaluated as often as need be.
     Read,
     /// May change something.
     Write,
@@ -22,10 +23,26 @@ pub(crate) struct Op {
     /// Encoded length of the operation.
     pub(crate) len: usize,
     pub(crate) kind: Kind,
+    /// Of a write that may be sent again.
+    pub(crate) name: Option<Name>,
+    /// An attempt had no answer, and may have had an effect.
+    pub(crate) lost: bool,
     pub(crate) deadline: Instant,
     /// None when its waiter was told that the deadline has passed.
     pub(crate) completion: Option<Completion>,
     pub(crate) cost: u32,
+}
+
+/// Under which request id a write is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Name {
+    /// The lane's own.
+    Own {
+        sequence: u64,
+        /// When it was first sent, by the server's clock.
+        sent: Option<u64>,
+    },
+    Given(RequestId),
 }
 
 impl Op {
@@ -34,31 +51,61 @@ impl Op {
             out.settle(completion, self.cost, outcome);
         }
     }
+
+    /// Whether an attempt before the next may have had an effect.
+    pub(crate) fn is_again(&self) -> bool {
+        self.lost || matches!(self.name, Some(Name::Given(_)))
+    }
+
+    /// How it ends when nothing is known of the last attempt but that it had no effect: so `otherwise`, if there was no other attempt.
+    pub(crate) fn without_effect(&self, otherwise: Error) -> Error {
+        if self.lost {
+            Error::OutcomeUnknown(otherwise.to_string())
+        } else {
+            otherwise
+        }
+    }
+
+    /// How it ends when an answer is missing.
+    pub(crate) fn without_answer(&self, reason: String) -> Error {
+        match self.kind {
+            Kind::Read => Error::Unavailable(reason),
+            Kind::Write => Error::OutcomeUnknown(reason),
+        }
+    }
 }
 
 /// What an answer means.
 pub(super) enum Verdict {
     Ended(Outcome),
+    /// It had no effect: it is sent again.
     Again(Refusal),
+    /// It may have had an effect: it is sent again by its id.
+    Unsure(Refusal),
 }
 
-pub(super) fn judge(result: Option<response::Result>, kind: Kind) -> Verdict {
-    let unknown = |message: String| {
-        Verdict::Ended(Err(match kind {
-            Kind::Read => Error::Unavailable(message),
-            Kind::Write => Error::OutcomeUnknown(message),
-        }))
-    };
+pub(super) fn judge(result: Option<response::Result>, op: &Op) -> Verdict {
     let refusal = match result {
         Some(response::Result::Refusal(refusal)) => refusal,
         Some(result) => return Verdict::Ended(Ok(result)),
-        None => return unknown("the server answered with something newer than this client".into()),
+        None => {
+            let reason = "the server answered with something newer than this client".into();
+            return Verdict::Ended(Err(op.without_answer(reason)));
+        }
     };
+    let ended = |error| Verdict::Ended(Err(error));
     match refusal.kind() {
         refusal::Kind::NotPrimary | refusal::Kind::Busy => Verdict::Again(refusal),
-        refusal::Kind::Rejected => Verdict::Ended(Err(Error::Rejected(refusal.message))),
-        refusal::Kind::Unauthorized => Verdict::Ended(Err(Error::Unauthorized(refusal.message))),
-        refusal::Kind::NoSuchTable => Verdict::Ended(Err(Error::NoSuchTable(refusal.message))),
-        refusal::Kind::OutcomeUnknown | refusal::Kind::Unknown => unknown(refusal.message),
+        refusal::Kind::OutcomeUnknown if op.name.is_some() => Verdict::Unsure(refusal),
+        // An answer like any other: the same in every attempt.
+        refusal::Kind::Rejected => ended(Error::Rejected(refusal.message)),
+        refusal::Kind::Unauthorized => {
+            ended(op.without_effect(Error::Unauthorized(refusal.message)))
+        }
+        refusal::Kind::NoSuchTable => ended(op.without_effect(Error::NoSuchTable(refusal.message))),
+        refusal::Kind::TooLate if !op.is_again() => ended(Error::Timeout(refusal.message)),
+        refusal::Kind::OutcomeUnknown | refusal::Kind::Unknown | refusal::Kind::TooLate => {
+            ended(op.without_answer(refusal.message))
+        }
     }
 }

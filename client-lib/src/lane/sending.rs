@@ -114,12 +114,13 @@ impl Lane {
 
     /// Pushes all that waits; false if the stream has ended.
     fn send(self: &Arc<Self>, state: &mut State, stream: &Stream) -> bool {
+        let first_incomplete = state.writes.first_incomplete();
         let mut pusher = stream.pusher();
         while pusher.is_open() {
             let Some(op) = state.waiting.pop_front() else {
                 return true;
             };
-            pusher.push(self, state.term, state.epoch, op);
+            pusher.push(self, state.term, state.epoch, first_incomplete, op);
             state.in_flight += 1;
         }
         false
@@ -128,8 +129,9 @@ impl Lane {
     /// Finds the stream to whoever should be primary.
     fn attach(self: &Arc<Self>, state: &mut State, out: &mut Deliveries) {
         if self.home.is_gone() {
-            for mut op in state.waiting.drain(..) {
-                op.end(Err(Error::NoSuchTable(self.home.name.clone())), out);
+            for op in std::mem::take(&mut state.waiting) {
+                let error = op.without_effect(Error::NoSuchTable(self.home.name.clone()));
+                state.end(op, Err(error), out);
             }
             return;
         }

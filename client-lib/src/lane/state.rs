@@ -1,8 +1,10 @@
 //! What a lane knows, and the steps that need nothing but that.
 
-use super::request::Op;
+use super::request::Kind;
+use super::request::{Name, Op};
+use super::sequences::Sequences;
 use crate::Error;
-use crate::completion::Deliveries;
+use crate::completion::{Deliveries, Outcome};
 use crate::conflict::LostWrites;
 use crate::stream::Stream;
 use std::collections::VecDeque;
@@ -31,11 +33,13 @@ pub(super) struct State {
     pub(super) term: u32,
     pub(super) epoch: u32,
     pub(super) next_sequence: u64,
+    /// Of writes that may be sent again.
+    pub(super) writes: Sequences,
     /// Requests of this term without an answer.
     pub(super) in_flight: usize,
     pub(super) waiting: VecDeque<Op>,
     pub(super) refused: Vec<Op>,
-    /// Writes of this epoch that ended with an unknown outcome.
+    /// Writes of this epoch whose answers were lost.
     pub(super) lost: LostWrites,
     /// Since the last success.
     pub(super) failures: u32,
@@ -133,27 +137,54 @@ impl State {
 
     /// Ends what waits past its deadline. Deadlines grow in the order of the lane, so the front is where they are.
     pub(super) fn expire(&mut self, now: Instant, out: &mut Deliveries) {
-        let timeout = |reason: &str| {
-            Err(Error::Timeout(if reason.is_empty() {
-                "the server is not reached yet".into()
-            } else {
-                reason.to_owned()
-            }))
+        let reason = if self.reason.is_empty() {
+            "the server is not reached yet".to_owned()
+        } else {
+            self.reason.clone()
         };
-        while let Some(op) = self.waiting.front_mut() {
-            if op.deadline > now {
-                break;
-            }
-            op.end(timeout(&self.reason), out);
-            self.waiting.pop_front();
+        let is_over = |op: &Op| op.deadline <= now;
+        let mut over = Vec::new();
+        while let Some(op) = self.waiting.pop_front_if(|op| is_over(op)) {
+            over.push(op);
         }
-        self.refused.retain_mut(|op| {
-            let expired = op.deadline <= now;
-            if expired {
-                op.end(timeout(&self.reason), out);
-            }
-            !expired
-        });
+        over.extend(self.refused.extract_if(.., |op| is_over(op)));
+        for op in over {
+            let error = op.without_effect(Error::Timeout(reason.clone()));
+            self.end(op, Err(error), out);
+        }
+    }
+
+    /// A request leaves the lane for good.
+    pub(super) fn end(&mut self, mut op: Op, outcome: Outcome, out: &mut Deliveries) {
+        if let Some(Name::Own { sequence, .. }) = op.name {
+            self.writes.end(sequence);
+        }
+        op.end(outcome, out);
+    }
+
+    /// It is sent again, if anybody waits for it still.
+    pub(super) fn again(&mut self, op: Op, out: &mut Deliveries) {
+        if op.completion.is_some() {
+            self.refused.push(op);
+        } else {
+            let nobody = Error::Unavailable("nobody waits for it any more".into());
+            self.end(op, Err(nobody), out);
+        }
+    }
+
+    /// Nobody knows what became of a request: what can be sent again is.
+    pub(super) fn unsure(&mut self, mut op: Op, reason: &str, out: &mut Deliveries) {
+        if op.kind == Kind::Write {
+            // reads before it may yet be refused: see `conflict`
+            self.lost.add(op.sequence, op.operation.clone());
+            op.lost = true;
+        }
+        if op.kind == Kind::Read || op.name.is_some() {
+            self.again(op, out);
+        } else {
+            let error = op.without_answer(reason.to_owned());
+            self.end(op, Err(error), out);
+        }
     }
 
     /// Whether time alone may change something here.

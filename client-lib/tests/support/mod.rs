@@ -1,7 +1,7 @@
 //! A cluster of fakes over real gRPC on ports that the system chose: meta servers that give routes, replica servers that refuse, hold
 //! and lose requests as a test scripts them. They keep the server's side of the contract: passwords per stream, epochs, one answer each.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod meta;
 mod model;
@@ -14,6 +14,7 @@ use proto::data::data_server::DataServer;
 use proto::data::{Request, Response, ResponseBatch, refusal::Kind};
 use proto::meta::routes_server::RoutesServer;
 use proto::meta::{PartitionRoute, Table, TableRoutes};
+pub use server::CLOCK;
 use server::FakeServer;
 use std::collections::BTreeMap;
 use std::pin::Pin;

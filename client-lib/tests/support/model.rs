@@ -1,7 +1,7 @@
 //! What operations do to a partition: a model in memory.
 
 use proto::data::{
-    Entry, Page, Refusal, Value, Values, refusal::Kind, request::Operation, response,
+    Entry, Page, Refusal, Request, Value, Values, refusal::Kind, request::Operation, response,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -13,6 +13,10 @@ pub struct Partition {
     pub primary: usize,
     /// The writes that took effect, in order.
     pub log: Vec<Operation>,
+    /// What was done by request id, and answered.
+    done: HashMap<(u64, u64), response::Result>,
+    /// Below which sequence a client has promised to ask no more.
+    given_up: HashMap<u64, u64>,
     strings: HashMap<Vec<u8>, Vec<u8>>,
     hashes: BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>,
 }
@@ -35,7 +39,34 @@ impl Partition {
         }
     }
 
-    pub fn run(&mut self, operation: Operation) -> response::Result {
+    /// Does a request, unless it was done before: then the answer is the first one's.
+    pub fn take_in(&mut self, request: &Request) -> response::Result {
+        let operation = request
+            .operation
+            .clone()
+            .expect("a request has an operation");
+        let Some(id) = &request.request_id else {
+            return self.run(operation);
+        };
+        assert!(
+            id.sent >= super::server::CLOCK,
+            "dated by the server's clock"
+        );
+        let given_up = self.given_up.entry(id.client).or_default();
+        *given_up = (*given_up).max(id.sequence - id.behind);
+        if id.sequence < *given_up {
+            return refusal(Kind::TooLate, "given up");
+        }
+        let name = (id.client, id.sequence);
+        if let Some(result) = self.done.get(&name) {
+            return result.clone();
+        }
+        let result = self.run(operation);
+        self.done.insert(name, result.clone());
+        result
+    }
+
+    fn run(&mut self, operation: Operation) -> response::Result {
         let value = |value: Option<&Vec<u8>>| Value {
             found: value.is_some(),
             value: value.cloned().unwrap_or_default().into(),

@@ -12,6 +12,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request as Call, Response as Answer, Status, Streaming};
 
+/// What all servers' clocks say when a stream begins.
+pub const CLOCK: u64 = 1_000_000;
+
 pub struct FakeServer {
     pub server: usize,
     pub state: Arc<Mutex<State>>,
@@ -36,6 +39,12 @@ impl Data for FakeServer {
             ids: HashSet::new(),
         };
         session.state.lock().unwrap().streams += 1;
+        let clock = Response {
+            id: 0,
+            result: Some(response::Result::Clock(CLOCK)),
+        };
+        let responses = vec![clock];
+        drop(session.sender.send(Ok(ResponseBatch { responses })));
         tokio::spawn(async move {
             let mut first = true;
             while let Ok(Some(batch)) = incoming.message().await {
@@ -180,12 +189,7 @@ impl Session {
         }
         let partition = &mut state.by_id(request.table).expect("found above").partitions
             [request.partition as usize];
-        let result = partition.run(
-            request
-                .operation
-                .clone()
-                .expect("a request has an operation"),
-        );
+        let result = partition.take_in(request);
         (act, Some(result))
     }
 }

@@ -10,7 +10,7 @@ use crate::fetch::{self, Asked, Fetched};
 use crate::overlay::RowHash;
 use bytes::Bytes;
 use commands::rows::own::Applied;
-use commands::{CommandSpec, Interrupt, Limits, Moment, Reply, View};
+use commands::{CommandSpec, Interrupt, Limits, Moment, Reply, View, ViewMut};
 use types::{Ballot, Decree, Timestamp};
 
 /// What came of a write.
@@ -121,6 +121,15 @@ impl Partition {
             Ok((commands::lazy_delete(key, rows, moment)?, true))
         })?;
         Ok(wrote)
+    }
+
+    /// Writes rows of the partition's own into the open mutation, beside what commands wrote.
+    pub fn write_own(&mut self, f: impl FnOnce(&mut dyn ViewMut)) -> Result<(), Interrupt> {
+        self.evaluate(0, |rows, _| {
+            f(rows);
+            Ok(((), true))
+        })
+        .map(drop)
     }
 
     /// Runs `f` over the newest rows; what it wrote stays only if it says so.

@@ -6,4 +6,5 @@ mod cold;
 mod damage;
 mod harness;
 mod history;
+mod requests;
 mod visibility;

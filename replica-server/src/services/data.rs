@@ -3,10 +3,12 @@
 //! A stream's requests for a partition take effect in order, also around refusals: after a refused request, later ones of the same
 //! epoch are refused too, so that a retried one is never overtaken (see data.proto).
 
+use crate::clock;
 use crate::services::operations::{self, Shape};
 use crate::stream_queue::{Batch, Messages, Queue};
 use crate::worker::Worker;
 use crate::worker::reply::{Outcome, Refused, ReplyTo};
+use commands::requests::{Attempt, RequestId};
 use hashbrown::HashMap;
 use prost::Message;
 use proto::data::data_server::Data;
@@ -17,14 +19,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
-use types::{PartitionId, TableId};
+use types::{Instant, PartitionId, TableId, Timestamp};
 
 /// Requests of one stream that may wait for their answers, and bytes of responses that may wait to be taken: beyond, the stream is
 /// not read on.
 const MOST_IN_FLIGHT: usize = 100_000;
 const MOST_BACKLOG: usize = 64 << 20;
+/// How often a client is told what time it is here.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 impl Batch for ResponseBatch {
     type Item = data::Response;
@@ -120,6 +125,7 @@ pub(crate) struct StreamReply {
     id: u64,
     partition: PartitionId,
     epoch: u32,
+    request_id: Option<RequestId>,
     shape: Shape,
 }
 
@@ -132,6 +138,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses, last_wor
         passwords: RefCell::default(),
     });
     let mut first = true;
+    let mut clock_said = Instant::default();
     loop {
         stream.responses.below(MOST_BACKLOG).await;
         let batch = match requests.message().await {
@@ -148,6 +155,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses, last_wor
             let text = format!("this server speaks protocol version {ours}, not {theirs}");
             let _ = last_word.set(Status::failed_precondition(text));
             break;
+        }
+        let now = clock::now();
+        if first || now.since(clock_said) >= CLOCK_EVERY {
+            clock_said = now;
+            let wall = worker.wall.at(now);
+            stream.send(0, response::Result::Clock(wall.0));
         }
         first = false;
         for credential in batch.credentials {
@@ -175,6 +188,7 @@ impl Stream {
                 id: request.id,
                 partition,
                 epoch: request.epoch,
+                request_id: request.request_id.as_ref().map(request_id),
                 shape,
             }
         };
@@ -286,25 +300,35 @@ impl StreamReply {
             .is_some_and(|&epoch| self.epoch <= epoch)
     }
 
-    pub(crate) fn will_be_refused(&self) {
-        self.stream.remember_refusal(self.partition, self.epoch);
+    pub(crate) fn request_id(&self) -> Option<&RequestId> {
+        self.request_id.as_ref()
+    }
+
+    /// If it will be sent again, those behind it are not to overtake it.
+    pub(crate) fn will_be_refused(&self, refused: &Refused) {
+        match refused {
+            Refused::Busy(_) | Refused::NotPrimary(_) | Refused::Unknown => {
+                self.stream.remember_refusal(self.partition, self.epoch);
+            }
+            Refused::TooLate(_) => {}
+        }
     }
 
     /// Sends the answer; a refusal names the primary, as far as it is known here.
     pub(crate) fn send(self, outcome: Outcome, worker: &Worker) {
         self.stream.in_flight.set(self.stream.in_flight.get() - 1);
+        if let Outcome::Refused(refused) = &outcome {
+            self.will_be_refused(refused);
+        }
         let result = match outcome {
             Outcome::Reply(reply) => operations::result(self.shape, reply),
             Outcome::Refused(Refused::Unknown) => {
                 let text = "the primary changed while the write was in flight";
                 refusal(Kind::OutcomeUnknown, text)
             }
-            Outcome::Refused(Refused::Busy(text)) => {
-                self.will_be_refused();
-                refusal(Kind::Busy, &text)
-            }
+            Outcome::Refused(Refused::TooLate(text)) => refusal(Kind::TooLate, text),
+            Outcome::Refused(Refused::Busy(text)) => refusal(Kind::Busy, &text),
             Outcome::Refused(Refused::NotPrimary(configuration)) => {
-                self.will_be_refused();
                 let known = worker.known.borrow();
                 let primary = configuration
                     .as_ref()
@@ -327,6 +351,20 @@ impl StreamReply {
             }
         };
         self.stream.send(self.id, result);
+    }
+}
+
+fn request_id(id: &data::RequestId) -> RequestId {
+    RequestId {
+        client: id.client,
+        sequence: id.sequence,
+        first_incomplete: id.sequence.saturating_sub(id.behind),
+        sent: Timestamp(id.sent),
+        attempt: if id.again {
+            Attempt::Again
+        } else {
+            Attempt::First
+        },
     }
 }
 

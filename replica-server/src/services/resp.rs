@@ -6,8 +6,9 @@ use crate::cluster;
 use crate::remote::RemoteBackend;
 use crate::services::data::same_secret;
 use crate::worker::Worker;
-use crate::worker::reply::{Command, ReplyTo};
+use crate::worker::reply::{Command, Elsewhere, ReplyTo};
 use commands::Reply;
+use commands::requests::RequestId;
 use hashbrown::HashMap;
 use replication::RoleKind;
 use resp_gateway::{Answer, Backend, InfoSection, OpenTableError, Request, Sink};
@@ -25,20 +26,21 @@ pub(crate) struct LocalBackend {
 
 /// A table that connections have opened.
 pub(crate) struct LocalTable {
+    remote: Rc<RemoteBackend>,
     id: TableId,
     name: String,
     password: String,
     partitions: u32,
-    elsewhere: RefCell<Elsewhere>,
+    way: RefCell<Way>,
     /// Commands of each partition that are under way elsewhere.
     forwarded: Vec<Cell<u32>>,
 }
 
 /// The way to the other primaries.
-enum Elsewhere {
+enum Way {
     Closed,
     /// Commands that came while the table is being opened.
-    Opening(Vec<(u32, Command, Sink)>),
+    Opening(Vec<(u32, Command, Option<RequestId>, Sink)>),
     Open(tulpar_client::Table),
 }
 
@@ -55,11 +57,12 @@ impl LocalBackend {
         let mut tables = self.tables.borrow_mut();
         let fresh = || {
             Rc::new(LocalTable {
+                remote: self.remote.clone(),
                 id,
                 name: known.name.clone(),
                 password: known.password.clone(),
                 partitions: known.partitions,
-                elsewhere: RefCell::new(Elsewhere::Closed),
+                way: RefCell::new(Way::Closed),
                 forwarded: (0..known.partitions).map(|_| Cell::new(0)).collect(),
             })
         };
@@ -69,52 +72,70 @@ impl LocalBackend {
         }
         table.clone()
     }
+}
 
-    fn forward(&self, table: &Rc<LocalTable>, request: Request<'_>, sink: Sink) {
-        let under_way = &table.forwarded[request.partition as usize];
+impl LocalTable {
+    /// Sends a command to the partition's primary; under an id, if it was evaluated here with it.
+    fn forward(self: &Rc<Self>, request: Request<'_>, id: Option<&RequestId>, sink: Sink) {
+        let under_way = &self.forwarded[request.partition as usize];
         under_way.set(under_way.get() + 1);
-        let (counted, partition) = (table.clone(), request.partition as usize);
+        let (counted, partition) = (self.clone(), request.partition as usize);
         let sink = Sink::new(move |answer: Answer| {
             let under_way = &counted.forwarded[partition];
             under_way.set(under_way.get() - 1);
             sink.answer(answer);
         });
-        let mut elsewhere = table.elsewhere.borrow_mut();
-        match &mut *elsewhere {
-            Elsewhere::Open(open) => {
+        let mut way = self.way.borrow_mut();
+        match &mut *way {
+            Way::Open(open) => {
                 let open = open.clone();
-                drop(elsewhere);
-                self.remote.forward(&open, request, sink);
+                drop(way);
+                self.remote.forward(&open, request, id, sink);
             }
-            Elsewhere::Opening(waiting) => {
-                waiting.push((
-                    request.partition,
-                    Command::of(request.spec, request.args),
-                    sink,
-                ));
-            }
-            Elsewhere::Closed => {
+            Way::Opening(waiting) => {
                 let command = Command::of(request.spec, request.args);
-                *elsewhere = Elsewhere::Opening(vec![(request.partition, command, sink)]);
-                tokio::task::spawn_local(open(self.remote.clone(), table.clone()));
+                waiting.push((request.partition, command, id.copied(), sink));
+            }
+            Way::Closed => {
+                let command = Command::of(request.spec, request.args);
+                *way = Way::Opening(vec![(request.partition, command, id.copied(), sink)]);
+                tokio::task::spawn_local(open(self.clone()));
             }
         }
     }
 }
 
+impl Elsewhere for LocalTable {
+    fn ask(
+        self: Rc<Self>,
+        partition: PartitionId,
+        command: &Command,
+        id: Option<&RequestId>,
+        sink: Sink,
+    ) {
+        let args: SmallVec<[&[u8]; 8]> = command.args.iter().map(|arg| &arg[..]).collect();
+        let request = Request {
+            partition: partition.index,
+            spec: command.spec,
+            args: &args,
+        };
+        self.forward(request, id, sink);
+    }
+}
+
 /// Opens the way to the other primaries, and sends what waits for it.
-async fn open(remote: Rc<RemoteBackend>, table: Rc<LocalTable>) {
+async fn open(table: Rc<LocalTable>) {
+    let remote = &table.remote;
     let password = (!table.password.is_empty()).then_some(table.password.as_bytes());
     let opened = remote.open(table.name.as_bytes(), password).await;
     let next = match &opened {
-        Ok(open) => Elsewhere::Open(open.clone()),
-        Err(_) => Elsewhere::Closed,
+        Ok(open) => Way::Open(open.clone()),
+        Err(_) => Way::Closed,
     };
-    let Elsewhere::Opening(waiting) = std::mem::replace(&mut *table.elsewhere.borrow_mut(), next)
-    else {
+    let Way::Opening(waiting) = std::mem::replace(&mut *table.way.borrow_mut(), next) else {
         return;
     };
-    for (partition, command, sink) in waiting {
+    for (partition, command, id, sink) in waiting {
         match &opened {
             Ok(open) => {
                 let args: SmallVec<[&[u8]; 8]> = command.args.iter().map(|arg| &arg[..]).collect();
@@ -125,12 +146,14 @@ async fn open(remote: Rc<RemoteBackend>, table: Rc<LocalTable>) {
                         spec: command.spec,
                         args: &args,
                     },
+                    id.as_ref(),
                     sink,
                 );
             }
-            Err(error) => sink.reply(Reply::error(format!(
+            Err(error) if id.is_none() => sink.reply(Reply::error(format!(
                 "TRYAGAIN {error}; nothing took effect"
             ))),
+            Err(error) => sink.reply(Reply::error(format!("ERR the outcome is unknown: {error}"))),
         }
     }
 }
@@ -190,11 +213,11 @@ impl Backend for LocalBackend {
                     &hosted,
                     request.spec,
                     request.args,
-                    ReplyTo::Resp(sink),
+                    ReplyTo::Resp(sink, table.clone()),
                 );
             }
         }
-        self.forward(table, request, sink);
+        table.forward(request, None, sink);
     }
 
     fn info(&self) -> Vec<InfoSection> {

@@ -178,6 +178,8 @@ impl Worker {
             waiting: Waiting::default(),
             unleased: VecDeque::new(),
             held: HeldQueue::default(),
+            requests: None,
+            restoring: None,
             awaited: false,
             opened_at: Timestamp::default(),
             fetching: BTreeSet::new(),

@@ -5,9 +5,10 @@ use crate::room::Room;
 use crate::worker::Worker;
 use crate::worker::held::Held;
 use crate::worker::hosted::Hosted;
-use crate::worker::reply::{Command, Delivery, Outcome, Refused, ReplyTo, refuse};
-use crate::worker::waiting::{Unleased, Waiter};
+use crate::worker::reply::{Command, Delivery, Named, Outcome, Refused, ReplyTo, refuse, send_on};
+use crate::worker::waiting::{Again, Unleased, Waiter};
 use bytes::Bytes;
+use commands::requests::RequestId;
 use commands::{CommandSpec, Flags, Interrupt, Reply};
 use engine::Ticket;
 use replication::{Refusal, RoleKind};
@@ -17,8 +18,10 @@ use std::rc::Rc;
 use types::{Decree, Instant};
 
 /// What became of a command that was tried.
-enum Tried {
+pub(super) enum Tried {
     Answer(Outcome),
+    /// Evaluated without effects; it may be answered at once.
+    Evaluated(Reply),
     /// The reply waits for this decree.
     Wait(Decree, Reply, Effect),
     /// It cannot run yet; if rows are being fetched for it, under this ticket.
@@ -27,9 +30,21 @@ enum Tried {
 
 /// Whether a command left effects: without any it needs the lease to be answered (R1), and may be asked again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     None,
     Some,
+    /// And they are remembered under an id of this node's own.
+    Named(RequestId),
+}
+
+impl Effect {
+    fn again(self, command: impl FnOnce() -> Command) -> Again {
+        match self {
+            Self::None => Again::Evaluate(command()),
+            Self::Some => Again::BySender,
+            Self::Named(id) => Again::ById(id, command()),
+        }
+    }
 }
 
 fn no_room() -> Reply {
@@ -78,13 +93,19 @@ impl Worker {
         let tried = if h.held.blocks(spec, args) || h.role == RoleKind::Reconciling {
             Tried::Hold(None)
         } else {
-            self.attempt(h, now, spec, args)
+            self.attempt(h, now, spec, args, to.named())
         };
         match tried {
-            Tried::Answer(outcome) => Some((to, outcome)),
+            Tried::Answer(Outcome::Refused(refused @ Refused::NotPrimary(_))) => {
+                let mut out = Vec::new();
+                send_on(to, h.id, Command::of(spec, args), None, refused, &mut out);
+                out.pop()
+            }
+            Tried::Answer(outcome) => Some(Delivery::Answer(to, outcome)),
+            Tried::Evaluated(reply) => Some(Delivery::Answer(to, Outcome::Reply(reply))),
             Tried::Wait(decree, reply, effect) => {
-                let read = (effect == Effect::None).then(|| Command::of(spec, args));
-                h.waiting.push(decree, Waiter { to, reply, read });
+                let again = effect.again(|| Command::of(spec, args));
+                h.waiting.push(decree, Waiter { to, reply, again });
                 None
             }
             Tried::Hold(cold) => {
@@ -110,18 +131,20 @@ impl Worker {
         now: Instant,
         spec: &'static CommandSpec,
         args: &[&[u8]],
+        named: Named<'_>,
     ) -> Tried {
         if !h.serves() {
             return Tried::Answer(Outcome::Refused(h.refusal()));
         }
-        if spec.is_write() {
-            self.write(h, now, spec, args)
-        } else {
-            self.read(h, now, spec, args)
+        match named {
+            _ if !spec.is_write() => self.read(h, now, spec, args),
+            Named::By(id) => self.write_named(h, now, spec, args, id),
+            Named::Here => self.write_here(h, now, spec, args),
+            Named::Nothing => self.write(h, now, spec, args),
         }
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         h: &mut Hosted,
         now: Instant,
@@ -188,7 +211,7 @@ impl Worker {
     fn answer_read(&self, h: &Hosted, reply: Reply) -> Tried {
         let leases = self.leases.lock();
         match h.core.may_serve_read(clock::now(), &leases) {
-            Ok(()) => Tried::Answer(Outcome::Reply(reply)),
+            Ok(()) => Tried::Evaluated(reply),
             Err(Refusal::LeaseMissing | Refusal::Reconciling) => Tried::Hold(None),
             Err(_) => Tried::Answer(Outcome::Refused(h.refusal())),
         }
@@ -244,7 +267,7 @@ impl Worker {
     }
 
     /// The command is the victim; whether the storage as a whole is broken, the engine says by an event.
-    fn failed(reason: &str) -> Tried {
+    pub(super) fn failed(reason: &str) -> Tried {
         let text = format!("ERR the storage failed: {reason}").replace(['\r', '\n'], " ");
         Tried::Answer(Outcome::Reply(Reply::error(Bytes::from(text))))
     }
@@ -261,9 +284,11 @@ impl Worker {
         let committed = h.core.committed();
         while let Some(mut bucket) = h.waiting.pop(committed) {
             for waiter in bucket.drain(..) {
-                match waiter.read {
-                    None => out.push((waiter.to, Outcome::Reply(waiter.reply))),
-                    Some(_) => h.unleased.push_back(Unleased {
+                match waiter.again {
+                    Again::BySender | Again::ById(..) => {
+                        out.push(Delivery::Answer(waiter.to, Outcome::Reply(waiter.reply)));
+                    }
+                    Again::Evaluate(_) => h.unleased.push_back(Unleased {
                         to: waiter.to,
                         reply: waiter.reply,
                         since: clock::now(),
@@ -289,7 +314,7 @@ impl Worker {
             .filter_map(|read| {
                 let refused = match may {
                     Ok(()) => {
-                        out.push((read.to, Outcome::Reply(read.reply)));
+                        out.push(Delivery::Answer(read.to, Outcome::Reply(read.reply)));
                         return None;
                     }
                     Err(Refusal::LeaseMissing | Refusal::Reconciling) => {
@@ -338,15 +363,19 @@ impl Worker {
             {
                 Tried::Hold(cold)
             } else {
-                self.attempt(h, now, command.spec, &args)
+                self.attempt(h, now, command.spec, &args, to.named())
             };
             drop(args);
             match tried {
+                Tried::Answer(Outcome::Refused(refused @ Refused::NotPrimary(_))) => {
+                    send_on(to, h.id, command, None, refused, out);
+                }
                 Tried::Answer(Outcome::Refused(refused)) => refuse(to, refused, out),
-                Tried::Answer(outcome) => out.push((to, outcome)),
+                Tried::Answer(outcome) => out.push(Delivery::Answer(to, outcome)),
+                Tried::Evaluated(reply) => out.push(Delivery::Answer(to, Outcome::Reply(reply))),
                 Tried::Wait(decree, reply, effect) => {
-                    let read = (effect == Effect::None).then_some(command);
-                    h.waiting.push(decree, Waiter { to, reply, read });
+                    let again = effect.again(|| command);
+                    h.waiting.push(decree, Waiter { to, reply, again });
                 }
                 Tried::Hold(cold) => h.hold(
                     Held {

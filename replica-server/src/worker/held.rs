@@ -97,12 +97,14 @@ impl HeldQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::reply::Nowhere;
     use resp_gateway::Sink;
+    use std::rc::Rc;
 
     fn held(args: &[&[u8]]) -> Held {
         Held {
             command: Command::of(commands::resolve(args).unwrap(), args),
-            to: ReplyTo::Resp(Sink::new(|_| {})),
+            to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere)),
             since: Instant::default(),
             cold: None,
         }

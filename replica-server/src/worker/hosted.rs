@@ -2,8 +2,9 @@
 
 use crate::clock;
 use crate::worker::held::{Held, HeldQueue};
-use crate::worker::reply::{Delivery, Refused, refuse};
-use crate::worker::waiting::{Unleased, Waiting};
+use crate::worker::reply::{Delivery, Refused, refuse, send_on};
+use crate::worker::requests::Requests;
+use crate::worker::waiting::{Again, Unleased, Waiting};
 use commit_log::{Log, Pin};
 use engine::{Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
@@ -31,6 +32,10 @@ pub(crate) struct Hosted {
     /// Evaluated under the present ballot.
     pub(crate) unleased: VecDeque<Unleased>,
     pub(crate) held: HeldQueue,
+    /// What was done by request id; nothing until it is asked for, and while this replica does not serve.
+    pub(crate) requests: Option<Requests>,
+    /// The rows of which are on their way from the disk.
+    pub(crate) restoring: Option<Ticket>,
     /// Whether anything waits for the open mutation: only then is it worth submitting.
     pub(crate) awaited: bool,
     /// The open mutation's time.
@@ -107,7 +112,7 @@ impl Hosted {
 
     /// The open mutation, closed; nothing if there is none, or no room for it yet.
     pub(crate) fn closed_mutation(&mut self) -> Option<Event> {
-        if !self.awaited || self.core.accepts_write().is_err() {
+        if !self.awaited || self.core.accepts_write().is_err() || !self.write_requests() {
             return None;
         }
         self.awaited = false;
@@ -126,6 +131,8 @@ impl Hosted {
         let stays = self.role == RoleKind::Reconciling && self.broken.is_none();
         let sent = self.storage.last();
         self.awaited = false;
+        // What the open mutation would have done never was.
+        self.requests = None;
         // R1: what was evaluated under another ballot is not answered under this one.
         for read in std::mem::take(&mut self.unleased) {
             let text = "the primary changed its ballot while a lease was missing";
@@ -137,10 +144,16 @@ impl Hosted {
             refuse(read.to, refused, out);
         }
         let held = self.held.take();
-        for (decree, waiter) in self.waiting.take() {
-            match waiter.read {
+        for (decree, mut waiter) in self.waiting.take() {
+            // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
+            let sent = decree <= sent;
+            waiter.again = match waiter.again {
+                Again::ById(_, command) if !sent => Again::Evaluate(command),
+                again => again,
+            };
+            match waiter.again {
                 // To be evaluated again, ahead of what came later.
-                Some(command) if stays => self.hold(
+                Again::Evaluate(command) if stays => self.hold(
                     Held {
                         command,
                         to: waiter.to,
@@ -149,18 +162,26 @@ impl Hosted {
                     },
                     out,
                 ),
-                Some(_) => refuse(waiter.to, refusal.clone(), out),
-                // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
-                None if decree > sent => refuse(waiter.to, refusal.clone(), out),
-                None if stays => self.waiting.push(decree, waiter),
-                None => refuse(waiter.to, Refused::Unknown, out),
+                // A write that came after it may be done by now, which it must not see: its sender has to ask again.
+                Again::Evaluate(command) if sent && !command.spec.is_write() => {
+                    refuse(waiter.to, refusal.clone(), out);
+                }
+                Again::Evaluate(command) => {
+                    send_on(waiter.to, self.id, command, None, refusal.clone(), out);
+                }
+                Again::BySender if !sent => refuse(waiter.to, refusal.clone(), out),
+                Again::BySender | Again::ById(..) if stays => self.waiting.push(decree, waiter),
+                Again::ById(id, command) => {
+                    send_on(waiter.to, self.id, command, Some(id), Refused::Unknown, out);
+                }
+                Again::BySender => refuse(waiter.to, Refused::Unknown, out),
             }
         }
         for held in held {
             if stays {
                 self.hold(held, out);
             } else {
-                refuse(held.to, refusal.clone(), out);
+                send_on(held.to, self.id, held.command, None, refusal.clone(), out);
             }
         }
     }

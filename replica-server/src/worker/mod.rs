@@ -1,7 +1,7 @@
 //! The worker: one thread that owns this node's replicas and does their network, parsing, evaluation, commit and replies.
 //!
 //! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held` and `waiting` (what cannot run or be answered
-//! yet), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
+//! yet), `requests` (what was done before is not done again), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
 //!
 //! Nothing here blocks on a disk: logs and storage have threads of their own and answer through the inbox.
 
@@ -13,6 +13,7 @@ mod inputs;
 mod perform;
 mod positioned;
 pub(crate) mod reply;
+mod requests;
 mod timers;
 mod waiting;
 
@@ -165,12 +166,22 @@ impl Worker {
     }
 
     /// Answers a command. No replica may be borrowed: the receiver may start its next command at once.
-    pub(crate) fn deliver(&self, (to, outcome): Delivery) {
+    pub(crate) fn deliver(&self, delivery: Delivery) {
+        let (to, outcome) = match delivery {
+            Delivery::Answer(to, outcome) => (to, outcome),
+            Delivery::Elsewhere {
+                sink,
+                way,
+                partition,
+                command,
+                id,
+            } => return way.ask(partition, &command, id.as_ref(), sink),
+        };
         match to {
             ReplyTo::Stream(reply) => reply.send(outcome, self),
-            ReplyTo::Resp(sink) => sink.reply(match outcome {
+            ReplyTo::Resp(sink, _) => sink.reply(match outcome {
                 Outcome::Reply(reply) => reply,
-                Outcome::Refused(Refused::Unknown) => Reply::error(
+                Outcome::Refused(Refused::Unknown | Refused::TooLate(_)) => Reply::error(
                     "ERR the outcome of the write is unknown: the primary changed while it was in flight",
                 ),
                 Outcome::Refused(Refused::Busy(reason)) => Reply::error(format!("TRYAGAIN {reason}; nothing took effect")),

@@ -2,23 +2,55 @@
 
 use crate::services::data::StreamReply;
 use bytes::Bytes;
+use commands::requests::RequestId;
 use commands::{CommandSpec, Reply};
 use resp_gateway::Sink;
-use types::Configuration;
+use std::rc::Rc;
+use types::{Configuration, PartitionId};
 
 /// Where a reply goes.
 pub(crate) enum ReplyTo {
-    /// A connection of this node's RESP port.
-    Resp(Sink),
+    /// A connection of this node's RESP port; where another node must be asked, this is the way there.
+    Resp(Sink, Rc<dyn Elsewhere>),
     /// A client's stream.
     Stream(StreamReply),
 }
 
+/// The way to a partition's primary when that is another node.
+pub(crate) trait Elsewhere {
+    /// Asks there; under the id that the command was evaluated with here, if it was.
+    fn ask(
+        self: Rc<Self>,
+        partition: PartitionId,
+        command: &Command,
+        id: Option<&RequestId>,
+        sink: Sink,
+    );
+}
+
+/// Under what name a write is evaluated.
+#[derive(Clone, Copy)]
+pub(crate) enum Named<'a> {
+    /// One of this node's own: nobody sends it again but this node.
+    Here,
+    By(&'a RequestId),
+    /// Its sender does not want it sent again.
+    Nothing,
+}
+
 impl ReplyTo {
+    /// How a write is known again.
+    pub(crate) fn named(&self) -> Named<'_> {
+        match self {
+            Self::Resp(..) => Named::Here,
+            Self::Stream(reply) => reply.request_id().map_or(Named::Nothing, Named::By),
+        }
+    }
+
     /// Whether an earlier command of the same sender for the same partition was refused: then this one is not to overtake it.
     pub(crate) fn refused_before(&self) -> bool {
         match self {
-            Self::Resp(_) => false,
+            Self::Resp(..) => false,
             Self::Stream(reply) => reply.refused_before(),
         }
     }
@@ -26,13 +58,35 @@ impl ReplyTo {
 
 /// Refuses a command; those behind it in the same stream are known to be refused from here on, before any of them is tried.
 pub(crate) fn refuse(to: ReplyTo, refused: Refused, out: &mut Vec<Delivery>) {
-    if let (ReplyTo::Stream(reply), Refused::Busy(_) | Refused::NotPrimary(_)) = (&to, &refused) {
-        reply.will_be_refused();
+    if let ReplyTo::Stream(reply) = &to {
+        reply.will_be_refused(&refused);
     }
-    out.push((to, Outcome::Refused(refused)));
+    out.push(Delivery::Answer(to, Outcome::Refused(refused)));
 }
 
-/// Why a command was not done. Nothing of it took effect, but for [`Refused::Unknown`].
+/// Refuses a command that was not evaluated here, or whose fate the new primary knows by its id. One of this node's own port is asked for
+/// there; others' senders do that themselves.
+pub(crate) fn send_on(
+    to: ReplyTo,
+    partition: PartitionId,
+    command: Command,
+    id: Option<RequestId>,
+    refused: Refused,
+    out: &mut Vec<Delivery>,
+) {
+    match to {
+        ReplyTo::Resp(sink, way) => out.push(Delivery::Elsewhere {
+            sink,
+            way,
+            partition,
+            command,
+            id,
+        }),
+        ReplyTo::Stream(_) => refuse(to, refused, out),
+    }
+}
+
+/// Why a command was not done. Nothing of it took effect, but for [`Refused::Unknown`] and attempts before.
 #[derive(Clone, Debug)]
 pub(crate) enum Refused {
     /// Another node's affair.
@@ -41,6 +95,8 @@ pub(crate) enum Refused {
     Busy(String),
     /// It may or may not have taken effect.
     Unknown,
+    /// This attempt did nothing and none will any more; an earlier one may have.
+    TooLate(&'static str),
 }
 
 /// What came of a command.
@@ -87,4 +143,23 @@ impl Command {
 }
 
 /// An answer on its way out: sent when no partition is borrowed any more, for the receiver may start its next command at once.
-pub(crate) type Delivery = (ReplyTo, Outcome);
+pub(crate) enum Delivery {
+    Answer(ReplyTo, Outcome),
+    /// Another node has to answer.
+    Elsewhere {
+        sink: Sink,
+        way: Rc<dyn Elsewhere>,
+        partition: PartitionId,
+        command: Command,
+        id: Option<RequestId>,
+    },
+}
+
+/// The way of connections that no test asks on.
+#[cfg(test)]
+pub(crate) struct Nowhere;
+
+#[cfg(test)]
+impl Elsewhere for Nowhere {
+    fn ask(self: Rc<Self>, _: PartitionId, _: &Command, _: Option<&RequestId>, _: Sink) {}
+}

@@ -2,6 +2,7 @@
 
 use crate::worker::reply::{Command, ReplyTo};
 use commands::Reply;
+use commands::requests::RequestId;
 use std::collections::VecDeque;
 use types::{Decree, Instant};
 
@@ -9,8 +10,17 @@ use types::{Decree, Instant};
 pub(crate) struct Waiter {
     pub(crate) to: ReplyTo,
     pub(crate) reply: Reply,
-    /// A command without effects: it needs the lease when it is answered (R1), and can be asked again instead.
-    pub(crate) read: Option<Command>,
+    pub(crate) again: Again,
+}
+
+/// How a command is asked again whose reply is not to be had here any more.
+pub(crate) enum Again {
+    /// By its sender, if at all.
+    BySender,
+    /// It had no effects: it needs the lease when it is answered (R1), and can be evaluated again instead.
+    Evaluate(Command),
+    /// It had effects: the new primary knows it by this id.
+    ById(RequestId, Command),
 }
 
 /// A read whose decrees are committed and that only a missing lease keeps from being answered.
@@ -82,13 +92,15 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::reply::Nowhere;
     use resp_gateway::Sink;
+    use std::rc::Rc;
 
     fn waiter(number: i64) -> Waiter {
         Waiter {
-            to: ReplyTo::Resp(Sink::new(|_| {})),
+            to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere)),
             reply: Reply::Integer(number),
-            read: None,
+            again: Again::BySender,
         }
     }
 
