@@ -33,7 +33,8 @@ pub fn redis_benchmark(address: &str, arguments: &[&str]) -> String {
 /// A Python program of `tests/python` with the arguments; what it printed.
 pub fn python(program: &str, arguments: &[&str]) -> String {
     let path = format!("{}/tests/python/{program}", env!("CARGO_MANIFEST_DIR"));
-    ran(Command::new("python3").arg(path).args(arguments)).stdout
+    // The distribution's: `scripts/setup` gives it its modules, and another may come first in PATH.
+    ran(Command::new("/usr/bin/python3").arg(path).args(arguments)).stdout
 }
 
 fn ran(command: &mut Command) -> Ended {

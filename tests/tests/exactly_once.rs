@@ -173,9 +173,13 @@ fn counters_are_exact_when_replica_servers_are_killed_again_and_again() {
             over_sdk(scope, &shared, 2, cluster.meta()),
         ];
         for name in ["replica-1", "replica-2", "replica-3", "replica-1"] {
-            counting.iter().for_each(|counting| counting.goes_on(500));
+            for each in &counting {
+                each.goes_on(500);
+            }
             let killed = cluster.kill(name);
-            counting.iter().for_each(|counting| counting.goes_on(500));
+            for each in &counting {
+                each.goes_on(500);
+            }
             cluster.restarted(name, killed);
             cluster.equal_copies("default", 3);
         }
@@ -198,12 +202,18 @@ fn counters_are_exact_at_the_ports_of_servers_that_are_deposed_while_they_are_st
         }
         for (number, server) in servers.iter().enumerate() {
             let others = || (0..3).filter(|&other| other != number);
-            counting.iter().for_each(|counting| counting.goes_on(300));
+            for each in &counting {
+                each.goes_on(300);
+            }
             process::stop(server.process());
             // what it led is led by others from here on
-            others().for_each(|other| counting[other].goes_on(300));
+            for other in others() {
+                counting[other].goes_on(300);
+            }
             process::go_on(server.process());
-            counting.iter().for_each(|counting| counting.goes_on(300));
+            for each in &counting {
+                each.goes_on(300);
+            }
             cluster.equal_copies("default", 3);
         }
         check(&cluster, &shared, counting);

@@ -57,6 +57,28 @@ fn every_acknowledged_write_survives_the_kill_of_each_replica_server_in_turn() {
 }
 
 #[test]
+fn no_client_sees_an_error_when_the_replica_servers_are_stopped_in_turn() {
+    let cluster = Cluster::start(Options::default());
+    let writers = Writers::start(seed(), doors(&cluster));
+    writers.go_on(200);
+    for server in cluster.replica_servers() {
+        let stopped = cluster.terminate(&server.name);
+        println!("stopped {}", server.name);
+        writers.go_on(200);
+        cluster.restarted(&server.name, stopped);
+        cluster.equal_copies("default", 3);
+        writers.go_on(200);
+    }
+    assert_eq!(
+        writers.errors(),
+        0,
+        "a stop that was announced costs no write"
+    );
+    let record = writers.stop();
+    check(&record, &mut Sdk::new(&cluster.meta(), "default"));
+}
+
+#[test]
 fn an_increment_is_neither_lost_nor_counted_twice_when_primaries_are_killed() {
     let cluster = Cluster::start(Options::default().durability("buffered"));
     let (gateway, keys) = (cluster.gateway(), 32);

@@ -69,11 +69,11 @@ impl HeldQueue {
     }
 
     /// Puts a command at the end.
-    pub(crate) fn push(&mut self, held: Held) -> Result<(), (ReplyTo, Refused)> {
+    pub(crate) fn push(&mut self, held: Held) -> Result<(), Box<(ReplyTo, Refused)>> {
         let bytes = held.command.bytes();
         if self.bytes + bytes > MOST_BYTES || self.commands.len() >= MOST_COMMANDS {
             let busy = Refused::Busy("too many commands wait for this partition".into());
-            return Err((held.to, busy));
+            return Err(Box::new((held.to, busy)));
         }
         self.bytes += bytes;
         let mut any = false;
@@ -146,7 +146,7 @@ mod tests {
         let large = vec![0; MOST_BYTES];
         assert!(queue.push(held(&[b"SET", b"a", b"1"])).is_ok());
         let refused = queue.push(held(&[b"SET", b"b", &large]));
-        assert!(matches!(refused, Err((_, Refused::Busy(_)))));
+        assert!(refused.is_err_and(|refused| matches!(refused.1, Refused::Busy(_))));
         assert!(!blocks(&queue, &[b"GET", b"b"]));
     }
 }

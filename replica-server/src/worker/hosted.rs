@@ -188,7 +188,8 @@ impl Hosted {
 
     /// Puts a command among those that wait, if there is room.
     pub(crate) fn hold(&mut self, held: Held, out: &mut Vec<Delivery>) {
-        if let Err((to, refused)) = self.held.push(held) {
+        if let Err(refusal) = self.held.push(held) {
+            let (to, refused) = *refusal;
             refuse(to, refused, out);
         }
     }
