@@ -62,7 +62,7 @@ fn breaking_writes(mut breaks: u32) -> impl FnMut(usize, &Request) -> Act + Send
             return Act::Do;
         }
         breaks -= 1;
-        if breaks % 2 == 0 {
+        if breaks.is_multiple_of(2) {
             Act::DoAndBreak
         } else {
             Act::Break
