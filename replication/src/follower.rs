@@ -323,7 +323,8 @@ impl Replica {
         let known = self.prepared.get(decree);
         if known.is_some_and(|known| {
             known.effects != mutation.effects || known.timestamp != mutation.timestamp
-        }) {
+        }) && !planted(Bug::CutsNothing)
+        {
             // Two mutations for one decree: this copy is not what it believes to be. It does not go on as one.
             let (to, message) = (follower.primary, Message::NotMember { ballot });
             actions.push(Action::Send { to, message });

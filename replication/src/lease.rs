@@ -435,7 +435,7 @@ impl Peer {
         for acknowledged in acknowledged {
             if let Some(excepted) = self.exceptions.get_mut(&acknowledged.partition)
                 && acknowledged.ballot >= excepted.ballot
-                && !excepted.acknowledged
+                && (!excepted.acknowledged || planted(Bug::SettlesAnyBallot))
             {
                 excepted.acknowledged = true;
                 self.unacknowledged.remove(&acknowledged.partition);

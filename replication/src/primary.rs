@@ -377,7 +377,8 @@ impl Replica {
             .as_ref()
             .filter(|known| known.ballot == ballot)
         else {
-            if self.is_blank() {
+            // Whoever thinks that this replica leads a ballot that it never heard of, or lost, must not wait if it never can.
+            if self.standing.whole().is_none() {
                 let message = Message::NotMember { ballot };
                 actions.push(Action::Send { to: from, message });
             }

@@ -265,3 +265,16 @@ fn a_restarted_secondary_appends_nothing_again_that_it_knows_to_be_committed() {
         assert!(matches!(again[0], Action::Send { .. }));
     }
 }
+
+/// It proposed itself, lost its machine, and was stored: nobody else would ever tell its members that they wait in vain.
+#[test]
+fn a_copy_that_is_none_any_more_says_so_to_whom_a_newer_ballot_sends_to_it() {
+    let mut records = Bench::records(&config(1, A, &[B, C]), 2);
+    records.push(RecordBody::Boot(BootId(7)));
+    let (mut b, _) = Bench::recovered(B, Durability::Buffered, 0, records);
+    let ballot = Ballot(2);
+    assert_eq!(
+        b.from(C, Message::Join { ballot }),
+        [send(C, Message::NotMember { ballot })]
+    );
+}
