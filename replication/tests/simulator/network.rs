@@ -4,7 +4,7 @@ use crate::node::index;
 use crate::shell::Happening;
 use crate::world::{MS, Scheduled, World};
 use replication::{Event, Message};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use types::NodeId;
 
 /// What a message is, as far as one kind may fare worse than others.
@@ -70,6 +70,9 @@ impl Kind {
 /// The meta leader, as far as wires go.
 pub(crate) const META: usize = usize::MAX;
 
+/// How many messages may still echo.
+const RECENT: usize = 300;
+
 #[derive(Default)]
 pub(crate) struct Network {
     /// Percent lost, repeated, late; and how late at most.
@@ -81,6 +84,8 @@ pub(crate) struct Network {
     pub(crate) unlucky: Vec<(Kind, u64, u64)>,
     /// One of which nothing arrives.
     pub(crate) muted: Option<Kind>,
+    /// The newest messages between replicas: what may come once more, late.
+    recent: VecDeque<(Kind, usize, Happening)>,
     /// Ordered pairs that cannot reach each other.
     cut: Vec<(usize, usize)>,
     /// When the last message of each ordered pair arrives: they keep their order, but for the late ones.
@@ -90,6 +95,13 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
         self.cut.contains(&(from, to))
+    }
+
+    fn remember(&mut self, kind: Kind, to: usize, happening: &Happening) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((kind, to, happening.clone()));
     }
 
     pub(crate) fn mend(&mut self, link: (usize, usize)) {
@@ -110,6 +122,9 @@ impl World {
                 (loss, lateness) = (loss.max(lost), lateness.max(late));
             }
         }
+        if !matches!(kind, Kind::Beacon | Kind::Reply) && self.swarm.echoes > 0 {
+            self.network.remember(kind, to, happening);
+        }
         let muted = self.network.muted == Some(kind);
         if muted || self.network.is_cut(from, to) || self.chance.percent(loss) {
             return;
@@ -127,6 +142,33 @@ impl World {
             let life = (!self.chance.percent(30)).then_some(self.nodes[to].incarnation);
             let happening = happening.clone();
             let node = to;
+            self.at(
+                delay,
+                Scheduled::Node {
+                    node,
+                    life,
+                    happening,
+                },
+            );
+        }
+    }
+
+    /// Some of what was sent to a node a while ago comes to it only now, or once more.
+    pub(crate) fn echo(&mut self) {
+        if !self.faults() || !self.chance.percent(self.swarm.echoes) {
+            return;
+        }
+        for _ in 0..self.chance.within(1..16) {
+            // Of each kind as often: what is said seldom is said again as much as what is said all the time.
+            let wanted = self.chance.pick(&KINDS);
+            let recent = self.network.recent.iter();
+            let of_kind: Vec<_> = recent.filter(|(kind, ..)| *kind == wanted).collect();
+            if of_kind.is_empty() {
+                continue;
+            }
+            let (_, node, happening) = of_kind[self.chance.index(of_kind.len())].clone();
+            let delay = self.chance.within(0..60_000) * 1000;
+            let life = None;
             self.at(
                 delay,
                 Scheduled::Node {

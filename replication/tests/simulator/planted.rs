@@ -28,13 +28,46 @@ impl Drop for Planted {
     }
 }
 
-/// The first seed of a budget that shows the bug: how many it took, and which invariant spoke.
+/// The first seed of a budget that shows the bug, and nothing without it: how many it took, and which invariant spoke.
 fn hunt(bug: Bug, first: u64, seeds: u64) -> Option<(u64, &'static str)> {
-    let _planted = Planted::new(bug);
     (0..seeds).find_map(|count| {
-        let violation = run(first + count, Trace::Off).violation?;
-        Some((count + 1, violation.invariant))
+        let seed = first + count;
+        let planted = Planted::new(bug);
+        let violation = run(seed, Trace::Off).violation?;
+        drop(planted);
+        let innocent = run(seed, Trace::Off).violation.is_none();
+        innocent.then_some((count + 1, violation.invariant))
     })
+}
+
+/// Bugs of every sort that take a few seeds each; all of them are in the table.
+const QUICK: [Bug; 12] = [
+    Bug::TakesEarlyPrepares,
+    Bug::LeadsOn,
+    Bug::ForgetsPrepared,
+    Bug::ReadsWithoutLease,
+    Bug::IgnoresExceptions,
+    Bug::CommitsInGrace,
+    Bug::SettlesUnacknowledged,
+    Bug::ObeysOnlyStored,
+    Bug::ServesBeforeList,
+    Bug::AddsWithHole,
+    Bug::IgnoresBoot,
+    Bug::SkipsFsync,
+];
+
+#[test]
+fn planted_bugs_are_found() {
+    let first = number("TULPAR_SIM_FIRST").unwrap_or_else(fresh);
+    println!("seeds from {first}");
+    for bug in QUICK {
+        let found = hunt(bug, first, 500);
+        println!("{bug:?}: {found:?}");
+        assert!(
+            found.is_some(),
+            "{bug:?} was not found from seed {first} on"
+        );
+    }
 }
 
 fn chosen() -> Vec<Bug> {

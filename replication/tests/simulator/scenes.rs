@@ -57,15 +57,26 @@ impl World {
         self.at(span.min(800 * MS), Scheduled::Unmute);
     }
 
-    /// The primary is deposed without knowing it, and soon led back to power.
+    /// The primary is deposed without knowing it; while it is away power goes from hand to hand, and perhaps back to it.
     pub(crate) fn return_to_power(&mut self, span: u64) {
         let Some(primary) = self.primary() else {
             return;
         };
-        self.depose_primary(span.min(600 * MS));
-        for later in 1..6 {
-            let to = primary;
-            self.at(later * 600 * MS, Scheduled::HandOver { to });
+        let away = self.chance.pick(&[300, 600, 3000]) * MS;
+        self.depose_primary(span.min(away));
+        let restless = self.chance.percent(50);
+        for later in 1..7 {
+            let to = if restless {
+                self.chance.index(self.nodes.len())
+            } else {
+                primary
+            };
+            self.at(later * 500 * MS, Scheduled::HandOver { to });
+            if restless && self.chance.percent(30) {
+                let soon = later * 500 * MS + self.chance.within(0..500) * MS;
+                let node = self.another(primary);
+                self.at(soon, Scheduled::Die { node });
+            }
         }
     }
 

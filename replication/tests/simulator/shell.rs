@@ -239,6 +239,7 @@ impl World {
     }
 
     fn became(&mut self, node: usize, role: RoleKind) {
+        self.echo();
         match role {
             RoleKind::Serving => {
                 self.figures.takeovers += 1;

@@ -107,6 +107,8 @@ pub(crate) struct Swarm {
     pub(crate) failed_syncs: u64,
     /// Percent of takeovers in which the new primary, or another node, is killed or paused.
     pub(crate) takeover_deaths: u64,
+    /// Percent of changes of a role upon which old messages come once more.
+    pub(crate) echoes: u64,
     /// Percent of learns in which the learner is killed.
     pub(crate) learner_deaths: u64,
     /// Percent of connections reset when a process dies; else the others find out by silence.
@@ -140,6 +142,7 @@ impl Swarm {
         let (unanswered, deaths) = (often(&[10, 40, 80]), often(&[100, 300, 1000]));
         let (slow_syncs, failed_syncs) = (often(&[1, 5, 20]), often(&[200, 1000]));
         let (takeover_deaths, learner_deaths) = (often(&[10, 30, 60]), often(&[10, 30, 60]));
+        let echoes = often(&[30, 100]);
         let reads_held = often(&[30, 300, 2000, 5000]) * MS;
         let mut faults = Vec::new();
         for fault in FAULTS {
@@ -190,6 +193,7 @@ impl Swarm {
             slow_syncs,
             failed_syncs,
             takeover_deaths,
+            echoes,
             learner_deaths,
             resets: chance.pick(&[0, 50, 80, 100]),
             drift: chance.percent(60),
