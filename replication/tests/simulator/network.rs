@@ -155,29 +155,45 @@ impl World {
 
     /// Some of what was sent to a node a while ago comes to it only now, or once more.
     pub(crate) fn echo(&mut self) {
-        if !self.faults() || !self.chance.percent(self.swarm.echoes) {
+        if self.faults() && self.chance.percent(self.swarm.echoes) {
+            for _ in 0..self.chance.within(1..16) {
+                // Of each kind as often: what is said seldom is said again as much as what is said all the time.
+                let kind = self.chance.pick(&KINDS);
+                self.echo_one(kind, 60 * MS);
+            }
+        }
+    }
+
+    /// A learn goes on: what was said in another is heard again.
+    pub(crate) fn echo_learn(&mut self, message: &Message) {
+        let (kind, times) = match message {
+            Message::LearnLog { .. } => (Kind::PrepareAck, 6),
+            Message::LearnComplete { .. } => (Kind::LearnReady, 1),
+            _ => return,
+        };
+        if self.faults() && self.chance.percent(self.swarm.echoes) {
+            for _ in 0..times {
+                self.echo_one(kind, 6 * MS);
+            }
+        }
+    }
+
+    fn echo_one(&mut self, wanted: Kind, within: u64) {
+        let recent = self.network.recent.iter();
+        let of_kind: Vec<_> = recent.filter(|(kind, ..)| *kind == wanted).collect();
+        if of_kind.is_empty() {
             return;
         }
-        for _ in 0..self.chance.within(1..16) {
-            // Of each kind as often: what is said seldom is said again as much as what is said all the time.
-            let wanted = self.chance.pick(&KINDS);
-            let recent = self.network.recent.iter();
-            let of_kind: Vec<_> = recent.filter(|(kind, ..)| *kind == wanted).collect();
-            if of_kind.is_empty() {
-                continue;
-            }
-            let (_, node, happening) = of_kind[self.chance.index(of_kind.len())].clone();
-            let delay = self.chance.within(0..60_000) * 1000;
-            let life = None;
-            self.at(
-                delay,
-                Scheduled::Node {
-                    node,
-                    life,
-                    happening,
-                },
-            );
-        }
+        let (_, node, happening) = of_kind[self.chance.index(of_kind.len())].clone();
+        let (delay, life) = (self.chance.within(0..within), None);
+        self.at(
+            delay,
+            Scheduled::Node {
+                node,
+                life,
+                happening,
+            },
+        );
     }
 
     /// Nothing gets through from one node to another for a while.

@@ -80,11 +80,27 @@ impl World {
         }
     }
 
-    /// A node has begun to learn, and may not end.
+    /// A node has begun to learn, and may not end: it dies, or its teacher loses sight of it and begins again.
     pub(crate) fn disturb_learn(&mut self, node: usize) {
-        if self.faults() && self.chance.percent(self.swarm.learner_deaths) {
-            let soon = self.chance.within(1..60_000) * 1000;
-            self.at(soon, Scheduled::Die { node });
+        if !self.faults() || !self.chance.percent(self.swarm.learner_deaths) {
+            return;
+        }
+        let soon = self.chance.within(1..60_000) * 1000;
+        if self.chance.percent(50) {
+            return self.at(soon, Scheduled::Die { node });
+        }
+        if let Some(teacher) = self.primary() {
+            let node = self.nodes[node].id;
+            let happening = Happening::Event(Event::PeerLost { node });
+            let (node, life) = (teacher, None);
+            self.at(
+                soon,
+                Scheduled::Node {
+                    node,
+                    life,
+                    happening,
+                },
+            );
         }
     }
 

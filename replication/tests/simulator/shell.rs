@@ -146,6 +146,7 @@ impl World {
 
     fn send(&mut self, node: usize, to: NodeId, message: Message) {
         promises::on_send(self, node, &message);
+        self.echo_learn(&message);
         let from = self.nodes[node].id;
         self.transmit(
             node,

@@ -26,6 +26,9 @@ impl World {
         if let RecordBody::Mutation(mutation) = &body {
             same_bytes::on_append(self, node, mutation);
         }
+        // The last step of a learn is the one for which most depends on how long it takes.
+        let ready = matches!(body, RecordBody::Ready { .. });
+        let slow = self.swarm.slow_syncs * if ready { 5 } else { 1 };
         let end = self.nodes[node].disk.append(body);
         if self.faults() && self.chance.once_in(self.swarm.deaths) {
             // The worst moment to die: something is on its way to the disk.
@@ -33,7 +36,7 @@ impl World {
             self.at(dies, Scheduled::Die { node });
         }
         let (delay, end) = match flush {
-            Flush::Synced if self.faults() && self.chance.percent(self.swarm.slow_syncs) => {
+            Flush::Synced if self.faults() && self.chance.percent(slow) => {
                 (self.chance.within(10..300) * MS, end)
             }
             Flush::Synced => (self.chance.within(100..3000) * 1000, end),
