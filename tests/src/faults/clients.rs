@@ -22,7 +22,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 const REFUSED: Duration = Duration::from_millis(20);
 
 /// The codes of errors that say that nothing took effect.
-const TRY_AGAIN: [&str; 4] = ["TRYAGAIN", "NOREPLICAS", "CLUSTERDOWN", "MOVED"];
+const NO_EFFECT: [&str; 5] = ["TRYAGAIN", "NOREPLICAS", "MISCONF", "CLUSTERDOWN", "MOVED"];
 
 /// How a client reaches the data.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,7 +107,7 @@ impl Client {
         self.error = reply.as_ref().err().map(ToString::to_string);
         match reply {
             Ok(reply) => Outcome::Replied(reply),
-            Err(error) if error.code().is_some_and(|code| TRY_AGAIN.contains(&code)) => {
+            Err(error) if error.code().is_some_and(|code| NO_EFFECT.contains(&code)) => {
                 Outcome::Refused
             }
             Err(error) => {
@@ -158,7 +158,7 @@ impl Client {
             Ok(reply) => Outcome::Replied(reply),
             Err(Error::OutcomeUnknown(_)) => Outcome::Unknown,
             Err(Error::Timeout(_) | Error::Unavailable(_)) => Outcome::Refused,
-            Err(Error::Rejected(why)) if TRY_AGAIN.iter().any(|code| why.starts_with(code)) => {
+            Err(Error::Rejected(why)) if NO_EFFECT.iter().any(|code| why.starts_with(code)) => {
                 Outcome::Refused
             }
             Err(error @ (Error::Rejected(_) | Error::Unauthorized(_) | Error::NoSuchTable(_))) => {

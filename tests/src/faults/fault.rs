@@ -49,6 +49,9 @@ pub struct Targets {
     pub clocks: bool,
 }
 
+/// A disk stays full for so long at least.
+const FILLED: Duration = Duration::from_secs(2);
+
 /// Draws what happens next and how long it lasts. Damage comes alone, other faults in ones and twos.
 pub fn draw(random: &mut SmallRng, targets: &Targets) -> (Vec<Fault>, Duration) {
     let mut faults = vec![one(random, targets)];
@@ -62,10 +65,12 @@ pub fn draw(random: &mut SmallRng, targets: &Targets) -> (Vec<Fault>, Duration) 
     let span = *[100, 400, 700, 1500, 3500, 5000]
         .choose(random)
         .expect("not empty");
-    (
-        faults,
-        Duration::from_millis(random.random_range(span / 2..=span)),
-    )
+    let span = Duration::from_millis(random.random_range(span / 2..=span));
+    // It takes a while before anybody wants room.
+    let filled = faults
+        .iter()
+        .any(|fault| matches!(fault, Fault::FillDisk(_)));
+    (faults, if filled { span.max(FILLED) } else { span })
 }
 
 fn one(random: &mut SmallRng, targets: &Targets) -> Fault {

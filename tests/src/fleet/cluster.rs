@@ -1,7 +1,7 @@
 //! All servers of a cluster and its table: made, looked at, taken away.
 
 use super::clock::{Clock, Library};
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::network::Network;
 use super::server::{Role, Server};
 use crate::poll::eventually;
@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 /// The table that clients use.
 pub const TABLE: &str = "faults";
+
+/// Of the names of directories; the process that made one comes next.
+const PREFIX: &str = "tulpar-fleet-";
 
 /// What a fleet is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,8 +91,9 @@ impl Fleet {
         } else {
             Network::loopback()
         };
+        disk::remove_leftovers(&std::env::temp_dir(), PREFIX);
         let directory = tempfile::Builder::new()
-            .prefix("tulpar-fleet-")
+            .prefix(&format!("{PREFIX}{}-", std::process::id()))
             .tempdir()
             .expect("a directory for the fleet");
         for folder in ["config", "logs"] {

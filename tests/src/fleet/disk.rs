@@ -3,6 +3,7 @@
 //! Losing power is the kernel's own test switch: the file system stops at once, its journal unwritten. Mounted again it has what was
 //! synced, and nothing else but what the kernel happened to write by itself: RocksDB's files and the log's alike.
 
+use crate::process;
 use crate::program::run;
 use rustix::fs::FallocateFlags;
 use std::fs::File;
@@ -92,6 +93,31 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // Lazily: a server that is still dying may hold it for a moment.
         let _ = tool(Command::new("umount").arg("-l").arg(&self.mount));
+    }
+}
+
+/// Takes away what runs left that were killed: directories in `parent` named by a prefix and a process that is gone.
+pub fn remove_leftovers(parent: &Path, prefix: &str) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.split('-').next()?.parse().ok());
+        if owner.is_none_or(process::lives) {
+            continue;
+        }
+        // Not every one is a mount point; those that are must not be emptied through it.
+        for inside in std::fs::read_dir(entry.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = Command::new("umount")
+                .arg("-lq")
+                .arg(inside.path())
+                .output();
+        }
+        let _ = std::fs::remove_dir_all(entry.path());
     }
 }
 
