@@ -37,16 +37,6 @@ pub(super) enum Effect {
     Named(RequestId),
 }
 
-impl Effect {
-    fn again(self, command: impl FnOnce() -> Command) -> Again {
-        match self {
-            Self::None => Again::Evaluate(command()),
-            Self::Some => Again::BySender,
-            Self::Named(id) => Again::ById(id, command()),
-        }
-    }
-}
-
 fn no_room() -> Reply {
     Reply::error(
         "MISCONF the disk of this server is nearly full: it takes no new data until there is room (budgets.disk_reserve)",
@@ -104,8 +94,7 @@ impl Worker {
             Tried::Answer(outcome) => Some(Delivery::Answer(to, outcome)),
             Tried::Evaluated(reply) => Some(Delivery::Answer(to, Outcome::Reply(reply))),
             Tried::Wait(decree, reply, effect) => {
-                let again = effect.again(|| Command::of(spec, args));
-                h.waiting.push(decree, Waiter { to, reply, again });
+                Self::wait(h, decree, (to, reply), effect, spec, args);
                 None
             }
             Tried::Hold(cold) => {
@@ -123,6 +112,25 @@ impl Worker {
                 out.pop()
             }
         }
+    }
+
+    /// Lets an evaluated command's reply wait for its decree.
+    fn wait(
+        h: &mut Hosted,
+        decree: Decree,
+        (to, reply): (ReplyTo, Reply),
+        effect: Effect,
+        spec: &'static CommandSpec,
+        args: &[&[u8]],
+    ) {
+        let again = match effect {
+            Effect::None => Again::Evaluate(Command::of(spec, args)),
+            Effect::Some => Again::BySender,
+            Effect::Named(id) => {
+                return h.waiting.push_named(decree, (to, reply), id, spec, args);
+            }
+        };
+        h.waiting.push(decree, Waiter { to, reply, again });
     }
 
     fn attempt(
@@ -283,7 +291,7 @@ impl Worker {
     pub(crate) fn release(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
         let committed = h.core.committed();
         while let Some(mut bucket) = h.waiting.pop(committed) {
-            for waiter in bucket.drain(..) {
+            for waiter in bucket.waiters.drain(..) {
                 match waiter.again {
                     Again::BySender | Again::ById(..) => {
                         out.push(Delivery::Answer(waiter.to, Outcome::Reply(waiter.reply)));
@@ -374,8 +382,9 @@ impl Worker {
                 Tried::Answer(outcome) => out.push(Delivery::Answer(to, outcome)),
                 Tried::Evaluated(reply) => out.push(Delivery::Answer(to, Outcome::Reply(reply))),
                 Tried::Wait(decree, reply, effect) => {
-                    let again = effect.again(|| command);
-                    h.waiting.push(decree, Waiter { to, reply, again });
+                    let args: SmallVec<[&[u8]; 8]> =
+                        command.args.iter().map(|arg| &arg[..]).collect();
+                    Self::wait(h, decree, (to, reply), effect, command.spec, &args);
                 }
                 Tried::Hold(cold) => h.hold(
                     Held {

@@ -4,10 +4,11 @@ use crate::clock;
 use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Refused, refuse, send_on};
 use crate::worker::requests::Requests;
-use crate::worker::waiting::{Again, Unleased, Waiting};
+use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting};
 use commit_log::{Log, Pin};
 use engine::{Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use tokio::sync::oneshot;
@@ -144,44 +145,66 @@ impl Hosted {
             refuse(read.to, refused, out);
         }
         let held = self.held.take();
-        for (decree, mut waiter) in self.waiting.take() {
+        for (decree, bucket) in self.waiting.take() {
             // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
-            let sent = decree <= sent;
-            waiter.again = match waiter.again {
-                Again::ById(_, command) if !sent => Again::Evaluate(command),
-                again => again,
-            };
-            match waiter.again {
-                // To be evaluated again, ahead of what came later.
-                Again::Evaluate(command) if stays => self.hold(
-                    Held {
-                        command,
-                        to: waiter.to,
-                        since: clock::now(),
-                        cold: None,
-                    },
-                    out,
-                ),
-                // A write that came after it may be done by now, which it must not see: its sender has to ask again.
-                Again::Evaluate(command) if sent && !command.spec.is_write() => {
-                    refuse(waiter.to, refusal.clone(), out);
-                }
-                Again::Evaluate(command) => {
-                    send_on(waiter.to, self.id, command, None, refusal.clone(), out);
-                }
-                Again::BySender if !sent => refuse(waiter.to, refusal.clone(), out),
-                Again::BySender | Again::ById(..) if stays => self.waiting.push(decree, waiter),
-                Again::ById(id, command) => {
-                    send_on(waiter.to, self.id, command, Some(id), Refused::Unknown, out);
-                }
-                Again::BySender => refuse(waiter.to, Refused::Unknown, out),
-            }
+            let was_sent = decree <= sent;
+            self.abandon_bucket(bucket, was_sent.then_some(decree), stays, out);
         }
         for held in held {
             if stays {
                 self.hold(held, out);
             } else {
                 send_on(held.to, self.id, held.command, None, refusal.clone(), out);
+            }
+        }
+    }
+
+    /// What waited for one decree, which is none if its mutation was never sent.
+    fn abandon_bucket(
+        &mut self,
+        mut bucket: Bucket,
+        sent: Option<Decree>,
+        stays: bool,
+        out: &mut Vec<Delivery>,
+    ) {
+        let refusal = self.refusal();
+        for Waiter { to, reply, again } in std::mem::take(&mut bucket.waiters) {
+            let (command, id) = match again {
+                Again::BySender => (None, None),
+                Again::Evaluate(command) => (Some(command), None),
+                Again::ById(id, kept) => (Some(bucket.command(kept)), Some(id)),
+            };
+            match (sent, command, id) {
+                (Some(decree), Some(command), Some(id)) if stays => {
+                    let args: SmallVec<[&[u8]; 8]> =
+                        command.args.iter().map(|arg| &arg[..]).collect();
+                    let answer = (to, reply);
+                    self.waiting
+                        .push_named(decree, answer, id, command.spec, &args);
+                }
+                (Some(decree), None, _) if stays => {
+                    let again = Again::BySender;
+                    self.waiting.push(decree, Waiter { to, reply, again });
+                }
+                (Some(_), Some(command), Some(id)) => {
+                    send_on(to, self.id, command, Some(id), Refused::Unknown, out);
+                }
+                (Some(_), None, _) => refuse(to, Refused::Unknown, out),
+                // To be evaluated again, ahead of what came later.
+                (_, Some(command), _) if stays => self.hold(
+                    Held {
+                        command,
+                        to,
+                        since: clock::now(),
+                        cold: None,
+                    },
+                    out,
+                ),
+                // A read: a write that came after it may be done by now, which it must not see. Its sender has to ask again.
+                (Some(_), Some(_), None) | (None, None, _) => refuse(to, refusal.clone(), out),
+                (None, Some(command), _) => {
+                    send_on(to, self.id, command, None, refusal.clone(), out);
+                }
             }
         }
     }

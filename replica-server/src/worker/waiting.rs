@@ -1,8 +1,8 @@
 //! Replies that wait for a commit: any reply, even "nothing done", leaves only when every decree it saw is committed.
 
 use crate::worker::reply::{Command, ReplyTo};
-use commands::Reply;
 use commands::requests::RequestId;
+use commands::{CommandSpec, Reply};
 use std::collections::VecDeque;
 use types::{Decree, Instant};
 
@@ -19,8 +19,59 @@ pub(crate) enum Again {
     BySender,
     /// It had no effects: it needs the lease when it is answered (R1), and can be evaluated again instead.
     Evaluate(Command),
-    /// It had effects: the new primary knows it by this id.
-    ById(RequestId, Command),
+    /// It had effects: the new primary knows it by this id. The command is among those that its bucket keeps.
+    ById(RequestId, Kept),
+}
+
+/// A command in a bucket: what it is, and where its arguments are.
+#[derive(Clone, Copy)]
+pub(crate) struct Kept {
+    spec: &'static CommandSpec,
+    at: usize,
+}
+
+/// What waits for one decree.
+#[derive(Default)]
+pub(crate) struct Bucket {
+    pub(crate) waiters: Vec<Waiter>,
+    /// Arguments of commands that may have to be asked again: one buffer for all, since hardly ever one is needed.
+    arguments: Vec<u8>,
+}
+
+impl Bucket {
+    fn keep(&mut self, spec: &'static CommandSpec, args: &[&[u8]]) -> Kept {
+        let at = self.arguments.len();
+        let mut append = |bytes: &[u8]| self.arguments.extend_from_slice(bytes);
+        append(&args.len().to_le_bytes());
+        for arg in args {
+            append(&arg.len().to_le_bytes());
+            append(arg);
+        }
+        Kept { spec, at }
+    }
+
+    /// A command that is kept here.
+    pub(crate) fn command(&self, kept: Kept) -> Command {
+        let mut rest = &self.arguments[kept.at..];
+        let count = take_length(&mut rest);
+        let mut args = Vec::with_capacity(count);
+        for _ in 0..count {
+            let length = take_length(&mut rest);
+            let (arg, after) = rest.split_at(length);
+            args.push(arg);
+            rest = after;
+        }
+        Command::of(kept.spec, &args)
+    }
+}
+
+/// A length as [`Bucket::keep`] wrote it.
+fn take_length(from: &mut &[u8]) -> usize {
+    let Some((length, rest)) = from.split_first_chunk() else {
+        return 0;
+    };
+    *from = rest;
+    usize::from_le_bytes(*length)
 }
 
 /// A read whose decrees are committed and that only a missing lease keeps from being answered.
@@ -35,16 +86,36 @@ pub(crate) struct Unleased {
 pub(crate) struct Waiting {
     /// The decree of the first bucket.
     first: Decree,
-    buckets: VecDeque<Vec<Waiter>>,
+    buckets: VecDeque<Bucket>,
     /// Emptied buckets, kept for their capacity.
-    spare: Vec<Vec<Waiter>>,
+    spare: Vec<Bucket>,
 }
 
 const SPARE: usize = 4;
+/// The largest buffer that is kept for its capacity.
+const SPARE_BYTES: usize = 1 << 20;
 
 impl Waiting {
     /// Lets a reply wait until `decree` is committed.
     pub(crate) fn push(&mut self, decree: Decree, waiter: Waiter) {
+        self.bucket(decree).waiters.push(waiter);
+    }
+
+    /// The same for a write of this node's own port, which may have to be asked of another.
+    pub(crate) fn push_named(
+        &mut self,
+        decree: Decree,
+        (to, reply): (ReplyTo, Reply),
+        id: RequestId,
+        spec: &'static CommandSpec,
+        args: &[&[u8]],
+    ) {
+        let bucket = self.bucket(decree);
+        let again = Again::ById(id, bucket.keep(spec, args));
+        bucket.waiters.push(Waiter { to, reply, again });
+    }
+
+    fn bucket(&mut self, decree: Decree) -> &mut Bucket {
         if self.buckets.is_empty() {
             self.first = decree;
         }
@@ -57,11 +128,11 @@ impl Waiting {
         while self.buckets.len() <= index {
             self.buckets.push_back(self.spare.pop().unwrap_or_default());
         }
-        self.buckets[index].push(waiter);
+        &mut self.buckets[index]
     }
 
     /// Takes the replies of the lowest decree that is committed.
-    pub(crate) fn pop(&mut self, committed: Decree) -> Option<Vec<Waiter>> {
+    pub(crate) fn pop(&mut self, committed: Decree) -> Option<Bucket> {
         if self.buckets.is_empty() || self.first > committed {
             return None;
         }
@@ -70,22 +141,18 @@ impl Waiting {
     }
 
     /// Gives back a bucket that was popped.
-    pub(crate) fn recycle(&mut self, mut bucket: Vec<Waiter>) {
-        bucket.clear();
-        if self.spare.len() < SPARE {
+    pub(crate) fn recycle(&mut self, mut bucket: Bucket) {
+        bucket.waiters.clear();
+        bucket.arguments.clear();
+        if self.spare.len() < SPARE && bucket.arguments.capacity() <= SPARE_BYTES {
             self.spare.push(bucket);
         }
     }
 
-    /// Takes everything, each with its decree.
-    pub(crate) fn take(&mut self) -> Vec<(Decree, Waiter)> {
-        let mut decree = self.first;
-        let mut all = Vec::new();
-        for bucket in self.buckets.drain(..) {
-            all.extend(bucket.into_iter().map(|waiter| (decree, waiter)));
-            decree = decree.next();
-        }
-        all
+    /// Takes everything, each bucket with its decree.
+    pub(crate) fn take(&mut self) -> Vec<(Decree, Bucket)> {
+        let buckets = std::mem::take(&mut self.buckets).into_iter();
+        (self.first.0..).map(Decree).zip(buckets).collect()
     }
 }
 
@@ -107,7 +174,7 @@ mod tests {
     fn pop(waiting: &mut Waiting, committed: u64) -> Vec<Reply> {
         let mut replies = Vec::new();
         while let Some(bucket) = waiting.pop(Decree(committed)) {
-            replies.extend(bucket.into_iter().map(|waiter| waiter.reply));
+            replies.extend(bucket.waiters.into_iter().map(|waiter| waiter.reply));
         }
         replies
     }
@@ -131,6 +198,31 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_may_have_to_be_asked_again_is_kept_as_it_was() {
+        let mut waiting = Waiting::default();
+        let commands: [&[&[u8]]; 2] = [&[b"SET", b"k", b""], &[b"INCR", b"n"]];
+        let id = RequestId {
+            client: 1,
+            sequence: 1,
+            first_incomplete: 1,
+            sent: types::Timestamp(1),
+            attempt: commands::requests::Attempt::First,
+        };
+        for args in commands {
+            let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere));
+            let spec = commands::resolve(args).unwrap();
+            waiting.push_named(Decree(3), (to, Reply::Ok), id, spec, args);
+        }
+        let (_, bucket) = waiting.take().remove(0);
+        for (waiter, args) in bucket.waiters.iter().zip(commands) {
+            let Again::ById(_, kept) = waiter.again else {
+                panic!("it has an id");
+            };
+            assert_eq!(bucket.command(kept).args, args);
+        }
+    }
+
+    #[test]
     fn what_is_taken_carries_the_decree_it_waited_for() {
         let mut waiting = Waiting::default();
         waiting.push(Decree(8), waiter(1));
@@ -138,7 +230,10 @@ mod tests {
         let taken: Vec<_> = waiting
             .take()
             .into_iter()
-            .map(|(decree, waiter)| (decree, waiter.reply))
+            .flat_map(|(decree, bucket)| {
+                let replies = bucket.waiters.into_iter().map(|waiter| waiter.reply);
+                replies.map(move |reply| (decree, reply))
+            })
             .collect();
         assert_eq!(
             taken,
