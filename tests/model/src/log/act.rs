@@ -251,11 +251,12 @@ impl LogModel {
             }
         }
         state.network.rename(renaming);
-        let old = state.emptied;
-        state.emptied = nodes()
-            .filter(|&node| old & 1 << node != 0)
-            .map(|node| 1 << renaming[usize::from(node)])
-            .sum();
+        let set = |old: u8| {
+            let kept = nodes().filter(|&node| old & 1 << node != 0);
+            kept.map(|node| 1 << renaming[usize::from(node)]).sum()
+        };
+        state.emptied = set(state.emptied);
+        state.witnesses = state.witnesses.map(set);
     }
 }
 
@@ -297,6 +298,7 @@ impl Model for LogModel {
             replicas: [replica(0), replica(1), replica(2)],
             network: Network::default(),
             acknowledged: [0; DECREES],
+            witnesses: [0; DECREES],
             diverged: false,
             ungrounded: false,
             emptied: 0,

@@ -1,6 +1,7 @@
 //! Crashes of processes and machines, and disks that are replaced (rules L4, C5, C6).
 
 use super::act::{Act, LogModel};
+use super::message::Message;
 use super::state::{Configuration, Log, Replica, Role, Standing, State};
 use crate::Omission;
 use crate::node::{NODES, Node, nodes};
@@ -46,19 +47,24 @@ impl LogModel {
             replica.standing = Standing::Unsynced(learn);
         }
         self.wake(state, node, applied);
-        // What is on no node any more was unsynced wherever it was: that much a loss of all machines may cost.
-        for decree in 1..=state.acknowledged() {
-            let value = state.acknowledged[usize::from(decree) - 1];
-            if !nodes().any(|node| state.at(node).log.value(decree) == value) {
-                state.acknowledged[usize::from(decree) - 1..].fill(0);
+        // What none of the members has any more was unsynced on all of them: that much a loss of all machines may cost.
+        for slot in 0..usize::from(state.acknowledged()) {
+            let (value, witnesses) = (state.acknowledged[slot], state.witnesses[slot]);
+            let mut members = nodes().filter(|&node| witnesses & 1 << node != 0);
+            if !members.any(|member| state.at(member).log.value(slot as u8 + 1) == value) {
+                state.acknowledged[slot..].fill(0);
+                state.witnesses[slot..].fill(0);
+                return;
             }
         }
     }
 
-    /// The node starts with an empty disk.
+    /// The node starts with an empty disk, and so as another node: what was offered to the old one is not for it (C5).
     pub(super) fn empty_disk(&self, state: &mut State, node: Node) {
         state.left.emptied -= 1;
         state.emptied |= 1 << node;
+        let offered = |message| matches!(message, Message::Offer { to, .. } if to == node);
+        state.network.forget(offered);
         *state.at_mut(node) = Replica {
             ballot: 0,
             standing: Standing::Blank,

@@ -165,6 +165,10 @@ impl LogModel {
             .checked_sub(1)
             .map_or(0, |slot| state.acknowledged[slot]);
         state.ungrounded |= predecessor != mutation.base;
+        if before == 0 {
+            let members = nodes().filter(|&other| other == node || self.obeys(state, node, other));
+            state.witnesses[slot] = members.map(|member| 1 << member).sum();
+        }
         state.acknowledged[slot] = mutation.value;
     }
 }

@@ -132,7 +132,6 @@ impl LogModel {
         if replica.standing == Standing::Learning(learn) {
             replica.standing = Standing::Whole(learn);
             replica.disk = replica.log;
-            state.emptied &= !(1 << node);
         }
         if state.at(node).standing == Standing::Whole(learn) {
             state.network.send(Message::Ready { ballot, learn });

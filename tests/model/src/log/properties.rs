@@ -50,8 +50,9 @@ fn every_member_has_all(model: &LogModel, state: &State) -> bool {
         } else {
             replica.disk
         };
-        let lost =
-            state.emptied & 1 << node != 0 || matches!(replica.standing, Standing::Unsynced(_));
+        let other_learn = replica.standing.learn() != newest.learns[usize::from(node)];
+        let emptied = state.emptied & 1 << node != 0 && other_learn;
+        let lost = emptied || matches!(replica.standing, Standing::Unsynced(_));
         let has_all = || {
             (1..=state.acknowledged())
                 .all(|decree| log.value(decree) == state.acknowledged[usize::from(decree) - 1])

@@ -172,11 +172,13 @@ pub struct State {
     pub network: Network,
     /// What clients were told is committed, by decree.
     pub acknowledged: [u8; DECREES],
+    /// Which nodes had it then and must have it until they are removed, a bit each.
+    pub witnesses: [u8; DECREES],
     /// A decree was committed with two values.
     pub diverged: bool,
     /// A mutation was committed after another predecessor than it was evaluated over.
     pub ungrounded: bool,
-    /// Disks that were emptied and have no whole copy since, a bit each.
+    /// Disks that were emptied, a bit each.
     pub emptied: u8,
     /// Faults still to come.
     pub left: Faults,
