@@ -1,87 +1,165 @@
+//! Searches the models and prints what came of it: first with all rules kept, then with each part of a rule left out.
+
+use clap::Parser;
 use model::Omission;
-use model::log::*;
-use stateright::*;
-fn main() {
-    let a: Vec<u8> = std::env::args()
-        .nth(1)
-        .unwrap()
-        .split(',')
-        .map(|x| x.parse().unwrap())
-        .collect();
-    let without = std::env::args().nth(2).filter(|x| x != "-");
-    let all = [
-        Omission::L1Cancels,
-        Omission::L1Gaps,
-        Omission::L2Forgets,
-        Omission::L2Lower,
-        Omission::L3Leads,
-        Omission::L4Cuts,
-        Omission::L4Offer,
-        Omission::C1Proposed,
-        Omission::C1Stored,
-        Omission::C1Changes,
-        Omission::C2Serves,
-        Omission::C2Acks,
-        Omission::C2Lower,
-        Omission::C2Duty,
-        Omission::C3AnyBallot,
-        Omission::C4Whole,
-        Omission::C4Learn,
-        Omission::C4Member,
-        Omission::C5Configuration,
-        Omission::C5Learn,
-        Omission::C5Mark,
-        Omission::C6Boot,
-        Omission::C6Promise,
-        Omission::C6Largest,
-        Omission::C6Epoch,
-    ];
-    let without = without.map(|w| all.into_iter().find(|o| format!("{o:?}") == w).unwrap());
-    let symmetry = std::env::args().nth(3).is_none();
-    let m = LogModel {
-        bounds: Bounds {
-            members: a[0],
-            ballots: a[1],
-            decrees: a[2],
-            durability: if a[3] == 1 {
-                Durability::Buffered
-            } else {
-                Durability::Sync
+use model::check::{Outcome, Search, Subject};
+use model::runs::{Consequence, RUNS, consequence};
+use std::process::ExitCode;
+
+/// Checks the rules of replication in small models: with all of them kept, and with each part of one left out.
+#[derive(Parser)]
+struct Arguments {
+    /// Only the runs that the tests make, too.
+    #[arg(long)]
+    short: bool,
+    /// Only runs with this name.
+    #[arg(long)]
+    run: Option<String>,
+    /// Only what is left out of this rule, for example R2; with the steps that lead to what it breaks.
+    #[arg(long)]
+    without: Option<String>,
+    /// A search ends unfinished after so many million steps. (100 are some 15 million states and 6 GiB.)
+    #[arg(long, default_value_t = 100)]
+    million_steps: usize,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let steps = arguments.million_steps * 1_000_000;
+    let mut good = true;
+    if arguments.without.is_none() {
+        good &= keep_all(&arguments, steps);
+        println!();
+    }
+    if arguments.run.is_none() {
+        good &= leave_out(&arguments, steps);
+    }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// All rules kept: nothing may be violated, and everything must happen that should.
+fn keep_all(arguments: &Arguments, steps: usize) -> bool {
+    let mut good = true;
+    println!("| all rules kept | bounds | states | steps to the farthest | seconds | result |");
+    println!("|---|---|---|---|---|---|");
+    let named = |name: &str| arguments.run.as_deref().is_none_or(|wanted| wanted == name);
+    for run in RUNS
+        .iter()
+        .filter(|run| named(run.name) && (run.short || !arguments.short))
+    {
+        let outcome = run.subject.check(
+            None,
+            Search {
+                steps,
+                trace: false,
             },
-            hand_over: a[4] == 1,
-            faults: Faults {
-                restarts: a[5],
-                power_losses: a[6],
-                emptied: a[7],
-                learns: a[8],
-            },
-        },
-        without,
-        symmetry,
+        );
+        let result = match &outcome.violated {
+            Some((property, path)) => format!("VIOLATED after {} steps: {property}", path.len()),
+            None if !outcome.unseen.is_empty() => {
+                format!("never happened: {}", outcome.unseen.join(", "))
+            }
+            None if outcome.complete => "holds, searched to the end".to_owned(),
+            None => "holds as far as was searched".to_owned(),
+        };
+        good &= outcome.violated.is_none() && outcome.unseen.is_empty();
+        let (bounds, Outcome { states, depth, .. }) = (bounds(run.subject), &outcome);
+        println!(
+            "| {} | {bounds} | {states} | {depth} | {} | {result} |",
+            run.name,
+            outcome.took.as_secs()
+        );
+    }
+    good
+}
+
+/// Each part left out must break something, or it is told what covers for it.
+fn leave_out(arguments: &Arguments, steps: usize) -> bool {
+    let mut good = true;
+    println!("| rule | left out: | bounds | breaks | after steps |");
+    println!("|---|---|---|---|---|");
+    let wanted = |rule: &str| {
+        arguments
+            .without
+            .as_deref()
+            .is_none_or(|wanted| wanted == rule)
     };
-    let t = std::time::Instant::now();
-    let fin = HasDiscoveries::AnyFailures;
-    let c = m
-        .checker()
-        .threads(1)
-        .finish_when(fin)
-        .target_state_count(60_000_000)
-        .spawn_bfs()
-        .join();
-    println!(
-        "{without:?} generated {} unique {} depth {} {:?}",
-        c.state_count(),
-        c.unique_state_count(),
-        c.max_depth(),
-        t.elapsed()
-    );
-    for (name, p) in c.discoveries() {
-        let acts = p.into_actions();
-        println!("  {name}: {}", acts.len());
-        if !symmetry {
-            for a in acts {
-                println!("     {a:?}");
+    let trace = arguments.without.is_some();
+    for &omission in Omission::ALL
+        .iter()
+        .filter(|omission| wanted(omission.rule()))
+    {
+        let (rule, told) = (omission.rule(), omission.told());
+        match consequence(omission) {
+            Consequence::Breaks(subjects) => {
+                for &subject in subjects {
+                    let outcome = subject.check(Some(omission), Search { steps, trace });
+                    let bounds = bounds(subject);
+                    let (breaks, path) = outcome.violated.unwrap_or(("NOTHING", vec![]));
+                    good &= breaks != "NOTHING";
+                    println!("| {rule} | {told} | {bounds} | {breaks} | {} |", path.len());
+                    path.iter()
+                        .filter(|_| trace)
+                        .for_each(|step| println!("    {step}"));
+                }
+            }
+            Consequence::Covered(subject, why) => {
+                let outcome = subject.check(
+                    Some(omission),
+                    Search {
+                        steps,
+                        trace: false,
+                    },
+                );
+                let (bounds, states) = (bounds(subject), outcome.states);
+                good &= outcome.violated.is_none();
+                let what = match outcome.violated {
+                    None => format!("nothing in {states} states: {why}"),
+                    Some((property, path)) => {
+                        format!("UNEXPECTEDLY {property} after {}", path.len())
+                    }
+                };
+                println!("| {rule} | {told} | {bounds} | {what} | |");
             }
         }
     }
+    good
+}
+
+/// The bounds of a model, as a person reads them.
+fn bounds(subject: Subject) -> String {
+    let mut parts = Vec::new();
+    let mut part = |count: u8, one: &str, many: &str| match count {
+        0 => {}
+        1 => parts.push(format!("1 {one}")),
+        _ => parts.push(format!("{count} {many}")),
+    };
+    match subject {
+        Subject::Log(bounds) => {
+            part(bounds.members, "member", "members");
+            part(bounds.ballots, "ballot", "ballots");
+            part(bounds.decrees, "decree", "decrees");
+            part(bounds.faults.restarts, "restart", "restarts");
+            part(bounds.faults.power_losses, "power loss", "power losses");
+            part(bounds.faults.emptied, "emptied disk", "emptied disks");
+            part(bounds.faults.learns, "learn", "learns");
+            part(u8::from(bounds.hand_over), "way to hand over", "");
+        }
+        Subject::Lease(bounds) => {
+            part(bounds.partitions as u8, "partition", "partitions");
+            part(bounds.members, "member", "members");
+            part(bounds.ballots, "ballot", "ballots");
+            part(bounds.lease, "tick of lease", "ticks of lease");
+            part(bounds.grace, "tick of grace", "ticks of grace");
+            part(bounds.missed, "tick missed", "ticks missed");
+            part(bounds.restarts, "restart", "restarts");
+            part(bounds.learns, "learn", "learns");
+        }
+        Subject::Expiry(bounds) => part(bounds.latest, "tick", "ticks"),
+    }
+    parts.join(", ")
 }

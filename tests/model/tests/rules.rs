@@ -1,0 +1,43 @@
+//! The small searches: with all rules kept nothing breaks, and each part of a rule that is left out breaks what it is there for.
+//!
+//! `cargo run --release -p model` makes the large ones.
+
+use model::Omission;
+use model::check::Search;
+use model::runs::{Consequence, RUNS, consequence};
+
+/// More than any of the searches here needs.
+const SEARCH: Search = Search {
+    steps: 20_000_000,
+    trace: false,
+};
+
+#[test]
+fn nothing_breaks_while_all_rules_are_kept() {
+    for run in RUNS.iter().filter(|run| run.short) {
+        let outcome = run.subject.check(None, SEARCH);
+        assert_eq!(outcome.violated, None, "{}", run.name);
+        assert!(outcome.complete, "{} was not searched to the end", run.name);
+        assert!(
+            outcome.unseen.is_empty(),
+            "{}: never {:?}",
+            run.name,
+            outcome.unseen
+        );
+    }
+}
+
+#[test]
+fn each_part_of_a_rule_that_is_left_out_breaks_something() {
+    for &omission in Omission::ALL {
+        // What is covered by another rule takes a large search to say so.
+        let Consequence::Breaks(subjects) = consequence(omission) else {
+            continue;
+        };
+        for subject in subjects {
+            let outcome = subject.check(Some(omission), SEARCH);
+            println!("{omission:?} {} {:?}", outcome.states, outcome.took);
+            assert!(outcome.violated.is_some(), "{omission:?}: {subject:?}");
+        }
+    }
+}
