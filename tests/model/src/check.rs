@@ -25,8 +25,19 @@ pub enum Subject {
 pub struct Search {
     /// The search ends, unfinished, after so many steps were taken. About one in seven leads to a new state.
     pub steps: usize,
-    /// Whether a counterexample is to be told: then nodes keep their names, which takes longer.
-    pub trace: bool,
+    /// Which violation it looks for.
+    pub find: Find,
+}
+
+/// Which violation to look for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Find {
+    /// Any.
+    Any,
+    /// One of the fewest steps.
+    Nearest,
+    /// One of the fewest steps, in which nodes keep their names: this takes longer.
+    Readable,
 }
 
 /// What came of a search.
@@ -38,7 +49,7 @@ pub struct Outcome {
     pub depth: usize,
     /// Whether these are all there are.
     pub complete: bool,
-    /// What was violated first, and the shortest way there.
+    /// What was violated, and the way there.
     pub violated: Option<(&'static str, Vec<String>)>,
     /// What should have happened in some state, and did in none.
     pub unseen: Vec<&'static str>,
@@ -49,7 +60,7 @@ pub struct Outcome {
 impl Subject {
     /// Searches for a violation, with a part of a rule left out or with all kept.
     pub fn check(self, without: Option<Omission>, search: Search) -> Outcome {
-        let symmetry = !search.trace;
+        let symmetry = search.find != Find::Readable;
         match self {
             Self::Log(bounds) => run(
                 &LogModel {
@@ -79,50 +90,63 @@ where
     M::Action: Clone + Debug + PartialEq + Send + Sync,
 {
     let began = Instant::now();
-    let mut shortest: Option<(&'static str, Vec<String>)> = None;
-    loop {
-        let mut builder = model
-            .clone()
-            .checker()
-            .finish_when(HasDiscoveries::AnyFailures)
-            .target_state_count(search.steps);
-        if let Some((_, steps)) = &shortest {
-            // The checker reports a violation that is not always the nearest: look for one that is nearer.
-            builder = builder.target_max_depth(steps.len() + 1);
+    let mut outcome = once(model, search.steps, None);
+    // The checker does not report the nearest violation it came by: look for one that is nearer, until there is none.
+    while search.find != Find::Any
+        && let Some((_, path)) = &outcome.violated
+        && let nearer = once(model, search.steps, Some(path.len()))
+        && nearer.violated.is_some()
+    {
+        outcome = nearer;
+    }
+    outcome.took = began.elapsed();
+    outcome
+}
+
+/// One search, through the states that are fewer steps away than `nearer` if that is given.
+fn once<M>(model: &M, steps: usize, nearer: Option<usize>) -> Outcome
+where
+    M: Model + Clone + Send + Sync + 'static,
+    M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
+    M::Action: Clone + Debug + PartialEq + Send + Sync,
+{
+    let mut builder = model
+        .clone()
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .target_state_count(steps);
+    if let Some(nearer) = nearer {
+        // The checker counts states, and stops short of this one.
+        builder = builder.target_max_depth(nearer + 1);
+    }
+    let checker = builder.spawn_bfs().join();
+    let discoveries = checker.discoveries();
+    let mut unseen = Vec::new();
+    let mut violated: Option<(&'static str, Vec<String>)> = None;
+    for property in model.properties() {
+        let path = discoveries.get(property.name);
+        match (property.expectation, path) {
+            (Expectation::Sometimes, None) => unseen.push(property.name),
+            (Expectation::Always, Some(path)) => {
+                let acts = path.clone().into_actions();
+                let path: Vec<_> = acts.iter().map(|act| format!("{act:?}")).collect();
+                if violated
+                    .as_ref()
+                    .is_none_or(|(_, other)| path.len() < other.len())
+                {
+                    violated = Some((property.name, path));
+                }
+            }
+            (Expectation::Sometimes | Expectation::Eventually, _) | (Expectation::Always, None) => {
+            }
         }
-        let checker = builder.spawn_bfs().join();
-        let properties = model.properties();
-        let fails = |name| {
-            let property = properties.iter().find(|property| property.name == name);
-            property.is_some_and(|property| property.expectation == Expectation::Always)
-        };
-        let discoveries = checker.discoveries();
-        let nearest = discoveries
-            .iter()
-            .filter(|(name, _)| fails(**name))
-            .map(|(name, path)| {
-                let steps = path.clone().into_actions();
-                let told = steps
-                    .iter()
-                    .map(|step| format!("{step:?}"))
-                    .collect::<Vec<_>>();
-                (*name, told)
-            })
-            .min_by_key(|(name, steps)| (steps.len(), *name));
-        if nearest.is_some() && search.steps > 0 {
-            shortest = nearest;
-            continue;
-        }
-        let unseen = properties.iter().map(|property| property.name);
-        return Outcome {
-            states: checker.unique_state_count(),
-            depth: checker.max_depth() - 1,
-            complete: shortest.is_none() && checker.state_count() < search.steps,
-            unseen: unseen
-                .filter(|name| !fails(name) && !discoveries.contains_key(name))
-                .collect(),
-            violated: shortest,
-            took: began.elapsed(),
-        };
+    }
+    Outcome {
+        states: checker.unique_state_count(),
+        depth: checker.max_depth() - 1,
+        complete: violated.is_none() && nearer.is_none() && checker.state_count() < steps,
+        violated,
+        unseen,
+        took: Duration::ZERO,
     }
 }

@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use model::Omission;
-use model::check::{Outcome, Search, Subject};
-use model::runs::{Consequence, RUNS, consequence};
+use model::check::{Find, Outcome, Search, Subject};
+use model::runs::{Consequence, Length, RUNS, consequence};
 use std::process::ExitCode;
 
 /// Checks the rules of replication in small models: with all of them kept, and with each part of one left out.
@@ -12,7 +12,7 @@ struct Arguments {
     /// Only the runs that the tests make, too.
     #[arg(long)]
     short: bool,
-    /// Only runs with this name.
+    /// Only runs with this name; with the steps that lead to what is violated.
     #[arg(long)]
     run: Option<String>,
     /// Only what is left out of this rule, for example R2; with the steps that lead to what it breaks.
@@ -44,20 +44,19 @@ fn main() -> ExitCode {
 /// All rules kept: nothing may be violated, and everything must happen that should.
 fn keep_all(arguments: &Arguments, steps: usize) -> bool {
     let mut good = true;
+    let find = if arguments.run.is_some() {
+        Find::Readable
+    } else {
+        Find::Nearest
+    };
     println!("| all rules kept | bounds | states | steps to the farthest | seconds | result |");
     println!("|---|---|---|---|---|---|");
     let named = |name: &str| arguments.run.as_deref().is_none_or(|wanted| wanted == name);
     for run in RUNS
         .iter()
-        .filter(|run| named(run.name) && (run.short || !arguments.short))
+        .filter(|run| named(run.name) && (run.length == Length::Short || !arguments.short))
     {
-        let outcome = run.subject.check(
-            None,
-            Search {
-                steps,
-                trace: false,
-            },
-        );
+        let outcome = run.subject.check(None, Search { steps, find });
         let result = match &outcome.violated {
             Some((property, path)) => format!("VIOLATED after {} steps: {property}", path.len()),
             None if !outcome.unseen.is_empty() => {
@@ -73,6 +72,9 @@ fn keep_all(arguments: &Arguments, steps: usize) -> bool {
             run.name,
             outcome.took.as_secs()
         );
+        let path = outcome.violated.iter().flat_map(|(_, path)| path);
+        path.filter(|_| find == Find::Readable)
+            .for_each(|step| println!("    {step}"));
     }
     good
 }
@@ -89,6 +91,7 @@ fn leave_out(arguments: &Arguments, steps: usize) -> bool {
             .is_none_or(|wanted| wanted == rule)
     };
     let trace = arguments.without.is_some();
+    let find = if trace { Find::Readable } else { Find::Nearest };
     for &omission in Omission::ALL
         .iter()
         .filter(|omission| wanted(omission.rule()))
@@ -97,7 +100,7 @@ fn leave_out(arguments: &Arguments, steps: usize) -> bool {
         match consequence(omission) {
             Consequence::Breaks(subjects) => {
                 for &subject in subjects {
-                    let outcome = subject.check(Some(omission), Search { steps, trace });
+                    let outcome = subject.check(Some(omission), Search { steps, find });
                     let bounds = bounds(subject);
                     let (breaks, path) = outcome.violated.unwrap_or(("NOTHING", vec![]));
                     good &= breaks != "NOTHING";
@@ -112,7 +115,7 @@ fn leave_out(arguments: &Arguments, steps: usize) -> bool {
                     Some(omission),
                     Search {
                         steps,
-                        trace: false,
+                        find: Find::Nearest,
                     },
                 );
                 let (bounds, states) = (bounds(subject), outcome.states);
@@ -147,10 +150,9 @@ fn bounds(subject: Subject) -> String {
             part(bounds.faults.power_losses, "power loss", "power losses");
             part(bounds.faults.emptied, "emptied disk", "emptied disks");
             part(bounds.faults.learns, "learn", "learns");
-            part(u8::from(bounds.hand_over), "way to hand over", "");
         }
         Subject::Lease(bounds) => {
-            part(bounds.partitions as u8, "partition", "partitions");
+            part(bounds.partitions, "partition", "partitions");
             part(bounds.members, "member", "members");
             part(bounds.ballots, "ballot", "ballots");
             part(bounds.lease, "tick of lease", "ticks of lease");

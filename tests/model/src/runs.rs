@@ -1,7 +1,7 @@
 //! What is searched: the models with all rules kept, and for each part of a rule the bounds in which leaving it out breaks something.
 
 use crate::check::Subject;
-use crate::log::{Durability, Faults};
+use crate::log::Durability::{Buffered, Sync};
 use crate::{Omission, expiry, lease, log};
 
 /// A model with all rules kept.
@@ -11,258 +11,106 @@ pub struct Run {
     pub name: &'static str,
     /// The model and its bounds.
     pub subject: Subject,
-    /// Whether it is small enough to be run with the tests.
-    pub short: bool,
+    /// How long it takes.
+    pub length: Length,
 }
 
-const NO_FAULTS: Faults = Faults {
-    restarts: 0,
-    power_losses: 0,
-    emptied: 0,
-    learns: 0,
-};
+/// How long a search takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Length {
+    /// Seconds: it is made with the tests.
+    Short,
+    /// Minutes.
+    Long,
+}
 
-const LOG: log::Bounds = log::Bounds {
-    members: 3,
-    ballots: 3,
-    decrees: 1,
-    durability: Durability::Sync,
-    hand_over: false,
-    faults: NO_FAULTS,
-};
-
-const LEASE: lease::Bounds = lease::Bounds {
-    partitions: 1,
-    members: 2,
-    ballots: 3,
-    lease: 1,
-    grace: 2,
-    missed: 0,
-    restarts: 0,
-    learns: 0,
+/// Three members.
+const LOG: log::Bounds = log::Bounds::new(3, Sync);
+/// Two members, and a node that may learn.
+const PAIR: log::Bounds = log::Bounds::new(2, Sync);
+const BUFFERED: log::Bounds = log::Bounds::new(2, Buffered);
+const LEASE: lease::Bounds = lease::Bounds::new(2);
+const EXPIRY: expiry::Bounds = expiry::Bounds {
+    expires: 2,
+    latest: 3,
 };
 
 /// The models with all rules kept.
 pub const RUNS: &[Run] = &[
-    short("takeovers", Subject::Log(log::Bounds { decrees: 2, ..LOG })),
-    short(
-        "restarts",
-        log_with(
-            LOG,
-            Faults {
-                restarts: 1,
-                ..NO_FAULTS
-            },
-        ),
+    short("takeovers", Subject::Log(LOG.decrees(2))),
+    short("restarts", Subject::Log(LOG.restarts(1))),
+    long("restarts", Subject::Log(LOG.decrees(2).restarts(1))),
+    long("restarts", Subject::Log(LOG.ballots(4).restarts(2))),
+    long(
+        "takeovers and hand-overs",
+        Subject::Log(LOG.ballots(5).hand_over()),
     ),
     long(
-        "restarts, 2 decrees",
-        log_with(
-            log::Bounds { decrees: 2, ..LOG },
-            Faults {
-                restarts: 1,
-                ..NO_FAULTS
-            },
-        ),
+        "restarts and hand-overs",
+        Subject::Log(LOG.ballots(2).decrees(3).restarts(1).hand_over()),
     ),
+    short("learns", Subject::Log(PAIR.learns(1))),
+    long("learns", Subject::Log(PAIR.learns(2).restarts(1))),
     long(
-        "2 restarts, 4 ballots",
-        log_with(
-            log::Bounds { ballots: 4, ..LOG },
-            Faults {
-                restarts: 2,
-                ..NO_FAULTS
-            },
-        ),
-    ),
-    long(
-        "5 ballots",
-        Subject::Log(log::Bounds {
-            ballots: 5,
-            hand_over: true,
-            ..LOG
-        }),
-    ),
-    long(
-        "3 decrees",
-        log_with(
-            log::Bounds {
-                ballots: 2,
-                decrees: 3,
-                hand_over: true,
-                ..LOG
-            },
-            Faults {
-                restarts: 1,
-                ..NO_FAULTS
-            },
-        ),
-    ),
-    short(
-        "learns",
-        log_with(
-            log::Bounds { members: 2, ..LOG },
-            Faults {
-                learns: 1,
-                restarts: 1,
-                ..NO_FAULTS
-            },
-        ),
-    ),
-    long(
-        "2 learns",
-        log_with(
-            log::Bounds { members: 2, ..LOG },
-            Faults {
-                learns: 2,
-                restarts: 1,
-                ..NO_FAULTS
-            },
-        ),
-    ),
-    long(
-        "members removed and learnt anew",
-        log_with(
-            log::Bounds { ballots: 4, ..LOG },
-            Faults {
-                learns: 1,
-                ..NO_FAULTS
-            },
-        ),
+        "learns of removed members",
+        Subject::Log(LOG.ballots(4).learns(1)),
     ),
     long(
         "emptied disks",
-        log_with(
-            log::Bounds { members: 2, ..LOG },
-            Faults {
-                learns: 2,
-                emptied: 1,
-                restarts: 1,
-                ..NO_FAULTS
-            },
-        ),
+        Subject::Log(PAIR.learns(2).emptied(1).restarts(1)),
     ),
     short(
         "power loss",
-        log_with(
-            BUFFERED,
-            Faults {
-                power_losses: 2,
-                ..NO_FAULTS
-            },
-        ),
+        Subject::Log(BUFFERED.decrees(2).power_losses(2)),
     ),
     long(
-        "power loss of all",
-        log_with(
-            log::Bounds {
-                members: 3,
-                decrees: 1,
-                ..BUFFERED
-            },
-            Faults {
-                power_losses: 3,
-                ..NO_FAULTS
-            },
-        ),
+        "power loss",
+        Subject::Log(log::Bounds::new(3, Buffered).power_losses(3)),
     ),
     long(
-        "power loss and restart",
-        log_with(
-            log::Bounds {
-                ballots: 4,
-                ..BUFFERED
-            },
-            Faults {
-                power_losses: 2,
-                restarts: 1,
-                ..NO_FAULTS
-            },
-        ),
+        "power loss and restarts",
+        Subject::Log(BUFFERED.ballots(4).decrees(2).power_losses(2).restarts(1)),
     ),
     long(
         "power loss and learns",
-        log_with(
-            log::Bounds {
-                members: 1,
-                ballots: 4,
-                ..BUFFERED
-            },
-            Faults {
-                power_losses: 2,
-                learns: 2,
-                ..NO_FAULTS
-            },
+        Subject::Log(
+            log::Bounds::new(1, Buffered)
+                .ballots(4)
+                .decrees(2)
+                .power_losses(2)
+                .learns(2),
         ),
     ),
+    short("leases", Subject::Lease(LEASE)),
     short(
-        "leases",
-        Subject::Lease(lease::Bounds {
-            restarts: 1,
-            ..LEASE
-        }),
+        "leases and restarts",
+        Subject::Lease(LEASE.ballots(2).restarts(1)),
     ),
     long(
-        "leases, slow clocks",
-        Subject::Lease(lease::Bounds {
-            lease: 2,
-            grace: 4,
-            missed: 1,
-            restarts: 1,
-            ..LEASE
-        }),
+        "leases and restarts",
+        Subject::Lease(LEASE.ticks(2, 4).missed(1).restarts(1)),
     ),
     long(
-        "leases, 3 members",
-        Subject::Lease(lease::Bounds {
-            members: 3,
-            ballots: 2,
-            restarts: 1,
-            missed: 1,
-            ..LEASE
-        }),
+        "leases and restarts",
+        Subject::Lease(lease::Bounds::new(3).ballots(2).missed(1).restarts(1)),
     ),
-    long(
-        "leases, learns",
-        Subject::Lease(lease::Bounds { learns: 1, ..LEASE }),
-    ),
+    long("leases and learns", Subject::Lease(LEASE.learns(1))),
     long(
         "leases, learns and restarts",
-        Subject::Lease(lease::Bounds {
-            learns: 1,
-            restarts: 1,
-            ..LEASE
-        }),
+        Subject::Lease(LEASE.learns(1).restarts(1)),
     ),
     long(
-        "leases, 2 partitions",
-        Subject::Lease(lease::Bounds {
-            partitions: 2,
-            ballots: 2,
-            restarts: 1,
-            ..LEASE
-        }),
+        "leases of 2 partitions",
+        Subject::Lease(LEASE.partitions(2).ballots(2).restarts(1)),
     ),
-    short("expiry", EXPIRY),
+    short("expiry", Subject::Expiry(EXPIRY)),
 ];
-
-const BUFFERED: log::Bounds = log::Bounds {
-    members: 2,
-    decrees: 2,
-    durability: Durability::Buffered,
-    ..LOG
-};
-
-const EXPIRY: Subject = Subject::Expiry(expiry::Bounds {
-    expires: 2,
-    latest: 3,
-});
 
 const fn short(name: &'static str, subject: Subject) -> Run {
     Run {
         name,
         subject,
-        short: true,
+        length: Length::Short,
     }
 }
 
@@ -270,15 +118,12 @@ const fn long(name: &'static str, subject: Subject) -> Run {
     Run {
         name,
         subject,
-        short: false,
+        length: Length::Long,
     }
 }
 
-const fn log_with(bounds: log::Bounds, faults: Faults) -> Subject {
-    Subject::Log(log::Bounds { faults, ..bounds })
-}
-
 /// What comes of leaving something out.
+#[derive(Clone, Copy, Debug)]
 pub enum Consequence {
     /// Something breaks, within these bounds.
     Breaks(&'static [Subject]),
@@ -289,125 +134,50 @@ pub enum Consequence {
 /// What comes of leaving this out.
 pub fn consequence(omission: Omission) -> Consequence {
     use Consequence::{Breaks, Covered};
-    const RESTART: Faults = Faults {
-        restarts: 1,
-        ..NO_FAULTS
-    };
-    const LEARN: Faults = Faults {
-        learns: 1,
-        ..NO_FAULTS
-    };
-    const LEARNS: Faults = Faults {
-        learns: 2,
-        ..NO_FAULTS
-    };
-    const POWER_LOSS: Faults = Faults {
-        power_losses: 1,
-        ..NO_FAULTS
-    };
-    const TWO: log::Bounds = log::Bounds { members: 2, ..LOG };
-    const DECREES: log::Bounds = log::Bounds { decrees: 2, ..LOG };
-    const LEASES: Subject = Subject::Lease(LEASE);
-    const LIVES: Subject = Subject::Lease(lease::Bounds {
-        restarts: 1,
-        ..LEASE
-    });
-    const ADDED: lease::Bounds = lease::Bounds { learns: 1, ..LEASE };
+    use Subject::{Expiry, Lease, Log};
     match omission {
         Omission::L1Gaps | Omission::C2Serves | Omission::C2Duty | Omission::C3AnyBallot => {
-            Breaks(&[Subject::Log(DECREES)])
+            const { Breaks(&[Log(LOG.decrees(2))]) }
         }
         Omission::L1Cancels
         | Omission::L2Forgets
-        | Omission::L2Lower
         | Omission::L3Leads
         | Omission::L4Cuts
-        | Omission::C2Lower => Breaks(const { &[log_with(DECREES, RESTART)] }),
+        | Omission::C2Lower => const { Breaks(&[Log(LOG.decrees(2).restarts(1))]) },
+        Omission::L2Lower => const { Breaks(&[Log(PAIR)]) },
+        Omission::L4Offer | Omission::C1Changes | Omission::C4Whole | Omission::C5Mark => {
+            const { Breaks(&[Log(PAIR.learns(1).restarts(1))]) }
+        }
+        Omission::C1Stored => const { Breaks(&[Log(LOG), Lease(LEASE)]) },
+        Omission::C1Proposed => const { Breaks(&[Log(PAIR.learns(1)), Lease(LEASE.learns(1))]) },
         Omission::C2Acks => Covered(
-            log_with(DECREES, RESTART),
+            Log(LOG.decrees(2).restarts(1)),
             "members take prepares only after they have cut (L1), and vouch for reads with the acknowledgement (R1)",
         ),
-        Omission::C1Stored => Breaks(&[Subject::Log(DECREES), LEASES]),
-        Omission::C1Proposed => Breaks(const { &[log_with(TWO, LEARN), Subject::Lease(ADDED)] }),
-        Omission::C1Changes | Omission::C4Whole | Omission::C5Mark | Omission::L4Offer => Breaks(
-            const {
-                &[log_with(
-                    TWO,
-                    Faults {
-                        restarts: 1,
-                        ..LEARN
-                    },
-                )]
-            },
-        ),
-        Omission::C4Learn | Omission::C4Member => Breaks(const { &[log_with(TWO, LEARNS)] }),
+        Omission::C4Learn | Omission::C4Member => const { Breaks(&[Log(PAIR.learns(2))]) },
+        Omission::C5Configuration => const { Breaks(&[Log(PAIR.emptied(1))]) },
         Omission::C5Learn => Covered(
-            log_with(
-                TWO,
-                Faults {
-                    restarts: 1,
-                    learns: 2,
-                    ..NO_FAULTS
-                },
-            ),
+            Log(PAIR.learns(2).restarts(1)),
             "no node that a proposal may name is offered another learn (C4)",
         ),
-        Omission::C5Configuration => Breaks(
-            const {
-                &[log_with(
-                    TWO,
-                    Faults {
-                        emptied: 1,
-                        ..NO_FAULTS
-                    },
-                )]
-            },
-        ),
         Omission::C6Boot | Omission::C6Promise => {
-            Breaks(const { &[log_with(BUFFERED, POWER_LOSS)] })
+            const { Breaks(&[Log(BUFFERED.power_losses(1))]) }
         }
-        Omission::C6Largest => Breaks(
-            const {
-                &[log_with(
-                    BUFFERED,
-                    Faults {
-                        power_losses: 2,
-                        ..NO_FAULTS
-                    },
-                )]
-            },
-        ),
-        Omission::C6Epoch => Breaks(
-            const {
-                &[log_with(
-                    log::Bounds {
-                        members: 1,
-                        ..BUFFERED
-                    },
-                    Faults {
-                        power_losses: 1,
-                        learns: 2,
-                        ..NO_FAULTS
-                    },
-                )]
-            },
-        ),
+        Omission::C6Largest => const { Breaks(&[Log(BUFFERED.decrees(2).power_losses(2))]) },
+        Omission::C6Epoch => {
+            const { Breaks(&[Log(log::Bounds::new(1, Buffered).power_losses(1).learns(2))]) }
+        }
         Omission::R1Lease
         | Omission::R2None
         | Omission::R2Alone
         | Omission::R2Expires
         | Omission::R3Waits
-        | Omission::R5Sent => Breaks(&[LEASES]),
-        Omission::R1Life | Omission::R4Forgets | Omission::R5Ballot => Breaks(&[LIVES]),
-        Omission::R1Vouch => Breaks(&[Subject::Lease(ADDED)]),
-        Omission::R3Adds => Breaks(
-            const {
-                &[Subject::Lease(lease::Bounds {
-                    ballots: 4,
-                    ..ADDED
-                })]
-            },
-        ),
-        Omission::R7Commit => Breaks(&[EXPIRY]),
+        | Omission::R5Sent => const { Breaks(&[Lease(LEASE)]) },
+        Omission::R1Life | Omission::R4Forgets | Omission::R5Ballot => {
+            const { Breaks(&[Lease(LEASE.restarts(1))]) }
+        }
+        Omission::R1Vouch => const { Breaks(&[Lease(LEASE.learns(1))]) },
+        Omission::R3Adds => const { Breaks(&[Lease(LEASE.ballots(4).learns(1))]) },
+        Omission::R7Commit => const { Breaks(&[Expiry(EXPIRY)]) },
     }
 }

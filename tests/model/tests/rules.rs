@@ -3,18 +3,18 @@
 //! `cargo run --release -p model` makes the large ones.
 
 use model::Omission;
-use model::check::Search;
-use model::runs::{Consequence, RUNS, consequence};
+use model::check::{Find, Search};
+use model::runs::{Consequence, Length, RUNS, consequence};
 
 /// More than any of the searches here needs.
 const SEARCH: Search = Search {
     steps: 20_000_000,
-    trace: false,
+    find: Find::Any,
 };
 
 #[test]
 fn nothing_breaks_while_all_rules_are_kept() {
-    for run in RUNS.iter().filter(|run| run.short) {
+    for run in RUNS.iter().filter(|run| run.length == Length::Short) {
         let outcome = run.subject.check(None, SEARCH);
         assert_eq!(outcome.violated, None, "{}", run.name);
         assert!(outcome.complete, "{} was not searched to the end", run.name);
@@ -36,7 +36,6 @@ fn each_part_of_a_rule_that_is_left_out_breaks_something() {
         };
         for subject in subjects {
             let outcome = subject.check(Some(omission), SEARCH);
-            println!("{omission:?} {} {:?}", outcome.states, outcome.took);
             assert!(outcome.violated.is_some(), "{omission:?}: {subject:?}");
         }
     }

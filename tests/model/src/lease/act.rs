@@ -1,5 +1,6 @@
 //! What can happen in the lease model, and how much of it.
 
+use super::bounds::Bounds;
 use super::state::{Configuration, Exception, Held, Partition, State, Vouch};
 use crate::Omission;
 use crate::node::{NODES, Node, nodes, renamed, renaming};
@@ -7,27 +8,6 @@ use foldhash::fast::FixedState;
 use smallvec::{SmallVec, smallvec};
 use stateright::{Model, Property};
 use std::hash::{BuildHasher, Hash, Hasher};
-
-/// How far the model goes. How long it lasts has no bound.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// How many partitions the nodes share.
-    pub partitions: usize,
-    /// Members of the first configuration.
-    pub members: u8,
-    /// The highest ballot of a partition.
-    pub ballots: u8,
-    /// For how many ticks a lease holds from when it was asked for.
-    pub lease: u8,
-    /// For how many ticks it is kept from when it was granted.
-    pub grace: u8,
-    /// How many ticks a slow clock may miss.
-    pub missed: u8,
-    /// How many restarts.
-    pub restarts: u8,
-    /// How many learns.
-    pub learns: u8,
-}
 
 /// The lease model.
 #[derive(Clone, Debug)]
@@ -237,7 +217,7 @@ impl Model for LeaseModel {
             promised: [[0; NODES]; NODES],
         };
         let partitions: SmallVec<[Partition; 2]> =
-            std::iter::repeat_n(partition, self.bounds.partitions).collect();
+            std::iter::repeat_n(partition, usize::from(self.bounds.partitions)).collect();
         let mut state = State {
             partitions,
             lives: [1; NODES],
@@ -249,7 +229,7 @@ impl Model for LeaseModel {
             learns: self.bounds.learns,
         };
         // They begin where everybody follows a first primary, who serves.
-        for partition in 0..self.bounds.partitions {
+        for partition in 0..usize::from(self.bounds.partitions) {
             self.install(&mut state, partition, 0, 1);
             for node in 1..self.bounds.members {
                 self.follow(&mut state, partition, node, 1);

@@ -1,6 +1,6 @@
 //! The lease model: who may answer reads, with time (rules R1 to R5, and C1 for reads).
 //!
-//! In reading order: `state`, `act` (what can happen, and the bounds), `change` (configurations, vouching, serving), `beacon`
+//! In reading order: `state`, `bounds`, `act` (what can happen), `change` (configurations, vouching, serving), `beacon`
 //! (leases, exceptions, time), and what must hold, `properties`.
 //!
 //! Time is counted in ticks that all clocks see, but that a slow clock may miss once. Timers hold what is left of them, so there is
@@ -14,8 +14,10 @@
 
 mod act;
 mod beacon;
+mod bounds;
 mod change;
 mod properties;
 mod state;
 
-pub use act::{Act, Bounds, LeaseModel};
+pub use act::{Act, LeaseModel};
+pub use bounds::Bounds;

@@ -1,39 +1,14 @@
 //! What can happen in the log model, and how much of it.
 
+use super::bounds::{Bounds, Durability};
 use super::message::{Message, Network};
-use super::state::{Configuration, DECREES, Faults, Log, ORIGINAL, Replica, Role, Standing, State};
+use super::state::{Configuration, DECREES, Log, ORIGINAL, Replica, Role, Standing, State};
 use crate::Omission;
 use crate::node::{NODES, Node, nodes, renamed, renaming};
 use foldhash::fast::FixedState;
 use smallvec::smallvec;
 use stateright::{Model, Property};
 use std::hash::{BuildHasher, Hash, Hasher};
-
-/// What an acknowledgement waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Durability {
-    /// The disk: a crash loses what is not there.
-    Sync,
-    /// The operating system: a crash loses nothing, a power loss what is not on the disk.
-    Buffered,
-}
-
-/// How far the model goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Members of the first configuration; the other nodes have no copy.
-    pub members: u8,
-    /// The highest ballot.
-    pub ballots: u8,
-    /// The highest decree.
-    pub decrees: u8,
-    /// What writes wait for.
-    pub durability: Durability,
-    /// Whether a secondary that takes over may keep the old primary as its secondary, as in a planned hand-over.
-    pub hand_over: bool,
-    /// How many faults.
-    pub faults: Faults,
-}
 
 /// The log model.
 #[derive(Clone, Debug)]
@@ -299,6 +274,7 @@ impl Model for LogModel {
             network: Network::default(),
             acknowledged: [0; DECREES],
             witnesses: [0; DECREES],
+            young: [false; DECREES],
             diverged: false,
             ungrounded: false,
             emptied: 0,

@@ -2,7 +2,7 @@
 
 use super::act::{Act, LogModel};
 use super::message::Message;
-use super::state::{Configuration, Log, Replica, Role, Standing, State};
+use super::state::{Configuration, DECREES, Log, Replica, Role, Standing, State};
 use crate::Omission;
 use crate::node::{NODES, Node, nodes};
 
@@ -40,6 +40,7 @@ impl LogModel {
     pub(super) fn lose_power(&self, state: &mut State, node: Node, applied: u8) {
         state.left.power_losses -= 1;
         let replica = state.at_mut(node);
+        let before = replica.log;
         replica.log = replica.disk;
         if let Standing::Whole(learn) = replica.standing
             && self.keeps(Omission::C6Boot)
@@ -47,15 +48,27 @@ impl LogModel {
             replica.standing = Standing::Unsynced(learn);
         }
         self.wake(state, node, applied);
-        // What none of the members has any more was unsynced on all of them: that much a loss of all machines may cost.
         for slot in 0..usize::from(state.acknowledged()) {
-            let (value, witnesses) = (state.acknowledged[slot], state.witnesses[slot]);
-            let mut members = nodes().filter(|&node| witnesses & 1 << node != 0);
-            if !members.any(|member| state.at(member).log.value(slot as u8 + 1) == value) {
-                state.acknowledged[slot..].fill(0);
-                state.witnesses[slot..].fill(0);
-                return;
-            }
+            let (decree, value) = (slot as u8 + 1, state.acknowledged[slot]);
+            let had = state.witnesses[slot] & 1 << node != 0 && before.value(decree) == value;
+            state.young[slot] |= had && state.at(node).log.value(decree) != value;
+        }
+    }
+
+    /// A power loss of some machines may cost nothing. One of all machines that had a write may cost it if it was not synced on each of
+    /// them when the client was told of it: the last second.
+    fn excuse(state: &mut State, survivor: Node) {
+        let lost = |slot: usize| {
+            let witnesses = state.witnesses[slot];
+            let mut had = nodes().filter(|&node| witnesses & 1 << node != 0);
+            let all = had.all(|node| matches!(state.at(node).standing, Standing::Unsynced(_)));
+            let kept = state.at(survivor).log.value(slot as u8 + 1) == state.acknowledged[slot];
+            state.young[slot] && all && !kept
+        };
+        if let Some(slot) = (0..DECREES).find(|&slot| lost(slot)) {
+            state.acknowledged[slot..].fill(0);
+            state.witnesses[slot..].fill(0);
+            state.young[slot..].fill(false);
         }
     }
 
@@ -104,6 +117,7 @@ impl LogModel {
         let Some(&newest) = state.stored.last() else {
             return;
         };
+        Self::excuse(state, node);
         let mut learns = [0; NODES];
         learns[usize::from(node)] = newest.learns[usize::from(node)];
         state.stored.push(Configuration {

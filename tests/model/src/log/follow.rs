@@ -15,7 +15,8 @@ impl LogModel {
                     ballot >= replica.known && self.is_follower_of(state, node, ballot)
                 }
                 Message::Prepare { ballot, .. } => {
-                    ballot == replica.known || !self.keeps(Omission::L2Lower)
+                    ballot == replica.known
+                        || ballot < replica.known && !self.keeps(Omission::L2Lower)
                 }
                 Message::Offer { to, .. } => to == node,
                 Message::Complete { ballot, learn } => {
@@ -140,14 +141,11 @@ impl LogModel {
         decree: u8,
         (value, base): (u8, u8),
     ) {
-        let replica = state.at_mut(node);
-        let Role::Follower { next } = replica.role else {
-            return;
-        };
-        let lower = ballot < replica.known;
-        if lower && decree == replica.log.prepared() + 1 {
-            // L2 left out.
-            replica.log.put(
+        if ballot < state.at(node).known {
+            return self.take_lower(
+                state,
+                node,
+                ballot,
                 decree,
                 Mutation {
                     ballot,
@@ -155,18 +153,13 @@ impl LogModel {
                     base,
                 },
             );
-            replica.disk = replica.log;
-            let learn = replica.standing.learn();
-            let ack = Message::Ack {
-                ballot,
-                from: node,
-                learn,
-                prepared: decree,
-            };
-            return state.network.send(ack);
         }
+        let replica = state.at_mut(node);
+        let Role::Follower { next } = replica.role else {
+            return;
+        };
         let in_order = decree == next || decree > next && !self.keeps(Omission::L1Gaps);
-        if lower || next == 0 || !in_order {
+        if next == 0 || !in_order {
             return;
         }
         if replica
@@ -197,6 +190,30 @@ impl LogModel {
         }
         replica.role = Role::Follower { next: decree + 1 };
         self.acknowledge(state, node, ballot);
+    }
+
+    /// L2 left out: a prepare of a lower ballot is appended and acknowledged, whatever this replica knows.
+    fn take_lower(
+        &self,
+        state: &mut State,
+        node: Node,
+        ballot: u8,
+        decree: u8,
+        mutation: Mutation,
+    ) {
+        let replica = state.at_mut(node);
+        if self.keeps(Omission::L2Lower) || decree != replica.log.prepared() + 1 {
+            return;
+        }
+        replica.log.put(decree, mutation);
+        replica.disk = replica.log;
+        let learn = replica.standing.learn();
+        state.network.send(Message::Ack {
+            ballot,
+            from: node,
+            learn,
+            prepared: decree,
+        });
     }
 
     /// C3, C4: says how far the stream has come, under which ballot and by which learn.

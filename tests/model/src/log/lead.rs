@@ -167,7 +167,12 @@ impl LogModel {
         state.ungrounded |= predecessor != mutation.base;
         if before == 0 {
             let members = nodes().filter(|&other| other == node || self.obeys(state, node, other));
-            state.witnesses[slot] = members.map(|member| 1 << member).sum();
+            let witnesses: u8 = members.map(|member| 1 << member).sum();
+            state.witnesses[slot] = witnesses;
+            // Who acknowledged it may have lost it before the primary heard.
+            state.young[slot] = nodes()
+                .filter(|&node| witnesses & 1 << node != 0)
+                .any(|node| state.at(node).log.value(decree) != mutation.value);
         }
         state.acknowledged[slot] = mutation.value;
     }

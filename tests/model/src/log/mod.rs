@@ -1,6 +1,6 @@
 //! The log model: writes, changes of configuration, restarts, learns, power loss (rules L1 to L4, C1 to C6).
 //!
-//! In reading order: `state`, `message`, `act` (what can happen, and the bounds), then what it leads to: `install` (a new
+//! In reading order: `state`, `message`, `bounds`, `act` (what can happen), then what it leads to: `install` (a new
 //! configuration, a restart), `follow` (secondaries and learners), `lead` (the primary), `propose` (changes of configuration),
 //! `learn`, `fault`; and what must hold, `properties`.
 //!
@@ -15,6 +15,7 @@
 //! - No time and no reads: who may read is the lease model's affair. Here a primary that serves must only have what it would answer.
 
 mod act;
+mod bounds;
 mod fault;
 mod follow;
 mod install;
@@ -25,5 +26,6 @@ mod properties;
 mod propose;
 mod state;
 
-pub use act::{Act, Bounds, Durability, LogModel};
+pub use act::{Act, LogModel};
+pub use bounds::{Bounds, Durability, OldPrimary};
 pub use state::Faults;

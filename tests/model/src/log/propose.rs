@@ -1,6 +1,7 @@
 //! Changes of configuration: who proposes which (rules L3, C1, C4, C5, C6).
 
 use super::act::{Act, LogModel};
+use super::bounds::OldPrimary;
 use super::state::{Configuration, Role, State};
 use crate::Omission;
 use crate::node::{Node, nodes};
@@ -40,7 +41,7 @@ impl LogModel {
                     ..now
                 };
                 acts.push(Act::Propose(node, less(taken, now.primary)));
-                if self.bounds.hand_over {
+                if self.bounds.old_primary == OldPrimary::MayStay {
                     acts.push(Act::Propose(node, taken));
                 }
             }

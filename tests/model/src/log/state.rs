@@ -172,8 +172,10 @@ pub struct State {
     pub network: Network,
     /// What clients were told is committed, by decree.
     pub acknowledged: [u8; DECREES],
-    /// Which nodes had it then and must have it until they are removed, a bit each.
+    /// Which nodes were members then, a bit each.
     pub witnesses: [u8; DECREES],
+    /// Whether one of these lost it with its power since: then it was not synced there.
+    pub young: [bool; DECREES],
     /// A decree was committed with two values.
     pub diverged: bool,
     /// A mutation was committed after another predecessor than it was evaluated over.

@@ -1,0 +1,119 @@
+//! How far the log model goes.
+
+use super::state::Faults;
+
+/// What an acknowledgement waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// The disk: a crash loses what is not there.
+    Sync,
+    /// The operating system: a crash loses nothing, a power loss what is not on the disk.
+    Buffered,
+}
+
+/// Who may be the members after a takeover.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OldPrimary {
+    /// It leaves.
+    Leaves,
+    /// It leaves, or stays as a secondary as in a planned hand-over.
+    MayStay,
+}
+
+/// How far the model goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Members of the first configuration; the other nodes have no copy.
+    pub members: u8,
+    /// The highest ballot.
+    pub ballots: u8,
+    /// The highest decree.
+    pub decrees: u8,
+    /// What writes wait for.
+    pub durability: Durability,
+    /// What a takeover may make of the old primary.
+    pub old_primary: OldPrimary,
+    /// How many faults.
+    pub faults: Faults,
+}
+
+impl Bounds {
+    /// One decree under up to three ballots, and no faults but what the network and the metadata store do.
+    pub const fn new(members: u8, durability: Durability) -> Self {
+        Self {
+            members,
+            ballots: 3,
+            decrees: 1,
+            durability,
+            old_primary: OldPrimary::Leaves,
+            faults: Faults {
+                restarts: 0,
+                power_losses: 0,
+                emptied: 0,
+                learns: 0,
+            },
+        }
+    }
+
+    /// Takeovers may keep the old primary.
+    pub const fn hand_over(self) -> Self {
+        Self {
+            old_primary: OldPrimary::MayStay,
+            ..self
+        }
+    }
+
+    /// Another highest ballot.
+    pub const fn ballots(self, ballots: u8) -> Self {
+        Self { ballots, ..self }
+    }
+
+    /// Another highest decree.
+    pub const fn decrees(self, decrees: u8) -> Self {
+        Self { decrees, ..self }
+    }
+
+    /// Crashes of processes.
+    pub const fn restarts(self, restarts: u8) -> Self {
+        Self {
+            faults: Faults {
+                restarts,
+                ..self.faults
+            },
+            ..self
+        }
+    }
+
+    /// Crashes of machines.
+    pub const fn power_losses(self, power_losses: u8) -> Self {
+        Self {
+            faults: Faults {
+                power_losses,
+                ..self.faults
+            },
+            ..self
+        }
+    }
+
+    /// Disks replaced by empty ones.
+    pub const fn emptied(self, emptied: u8) -> Self {
+        Self {
+            faults: Faults {
+                emptied,
+                ..self.faults
+            },
+            ..self
+        }
+    }
+
+    /// Learns.
+    pub const fn learns(self, learns: u8) -> Self {
+        Self {
+            faults: Faults {
+                learns,
+                ..self.faults
+            },
+            ..self
+        }
+    }
+}
