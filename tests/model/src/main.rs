@@ -12,15 +12,28 @@ struct Arguments {
     /// Only the runs that the tests make, too.
     #[arg(long)]
     short: bool,
-    /// Only runs with this name; with the steps that lead to what is violated.
+    /// Only runs with this name.
     #[arg(long)]
     run: Option<String>,
-    /// Only what is left out of this rule, for example R2; with the steps that lead to what it breaks.
+    /// Only what is left out of this rule, for example R2.
     #[arg(long)]
     without: Option<String>,
-    /// A search ends unfinished after so many million steps. (100 are some 15 million states and 6 GiB.)
+    /// Tell the steps that lead to what breaks. (Nodes keep their names then, which takes up to six times as long.)
+    #[arg(long)]
+    told: bool,
+    /// A search ends unfinished after so many million steps. (100 are up to 20 million states and 7.5 GiB.)
     #[arg(long, default_value_t = 100)]
     million_steps: usize,
+}
+
+impl Arguments {
+    fn find(&self) -> Find {
+        if self.told {
+            Find::Readable
+        } else {
+            Find::Nearest
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -44,11 +57,7 @@ fn main() -> ExitCode {
 /// All rules kept: nothing may be violated, and everything must happen that should.
 fn keep_all(arguments: &Arguments, steps: usize) -> bool {
     let mut good = true;
-    let find = if arguments.run.is_some() {
-        Find::Readable
-    } else {
-        Find::Nearest
-    };
+    let find = arguments.find();
     println!("| all rules kept | bounds | states | steps to the farthest | seconds | result |");
     println!("|---|---|---|---|---|---|");
     let named = |name: &str| arguments.run.as_deref().is_none_or(|wanted| wanted == name);
@@ -73,7 +82,7 @@ fn keep_all(arguments: &Arguments, steps: usize) -> bool {
             outcome.took.as_secs()
         );
         let path = outcome.violated.iter().flat_map(|(_, path)| path);
-        path.filter(|_| find == Find::Readable)
+        path.filter(|_| arguments.told)
             .for_each(|step| println!("    {step}"));
     }
     good
@@ -90,8 +99,7 @@ fn leave_out(arguments: &Arguments, steps: usize) -> bool {
             .as_deref()
             .is_none_or(|wanted| wanted == rule)
     };
-    let trace = arguments.without.is_some();
-    let find = if trace { Find::Readable } else { Find::Nearest };
+    let find = arguments.find();
     for &omission in Omission::ALL
         .iter()
         .filter(|omission| wanted(omission.rule()))
@@ -106,7 +114,7 @@ fn leave_out(arguments: &Arguments, steps: usize) -> bool {
                     good &= breaks != "NOTHING";
                     println!("| {rule} | {told} | {bounds} | {breaks} | {} |", path.len());
                     path.iter()
-                        .filter(|_| trace)
+                        .filter(|_| arguments.told)
                         .for_each(|step| println!("    {step}"));
                 }
             }
