@@ -42,3 +42,9 @@ pub fn renamed<T: Clone>(old: &[T; NODES], renaming: Renaming) -> [T; NODES] {
     }
     new
 }
+
+/// A set of nodes, a bit each, under their new numbers.
+pub fn renamed_set(old: u8, renaming: Renaming) -> u8 {
+    let kept = nodes().filter(|&node| old & 1 << node != 0);
+    kept.map(|node| 1 << renaming[usize::from(node)]).sum()
+}

@@ -3,7 +3,7 @@
 use super::bounds::Bounds;
 use super::state::{Configuration, Exception, Held, Partition, State, Vouch};
 use crate::Omission;
-use crate::node::{NODES, Node, nodes, renamed, renaming};
+use crate::node::{NODES, Node, nodes, renamed, renamed_set, renaming};
 use foldhash::fast::FixedState;
 use smallvec::{SmallVec, smallvec};
 use stateright::{Model, Property};
@@ -79,14 +79,9 @@ impl LeaseModel {
                 partition.stored.push(proposed);
                 partition.proposed.clear();
             }
-            Act::Teach(partition, _, learner) => {
+            Act::Teach(partition, teacher, learner) => {
                 state.learns -= 1;
-                let ballot = match act {
-                    Act::Teach(_, teacher, _) => {
-                        state.partitions[partition].known[usize::from(teacher)]
-                    }
-                    _ => return,
-                };
+                let ballot = state.partitions[partition].known[usize::from(teacher)];
                 self.follow(state, partition, learner, ballot);
             }
             Act::Restart(node) => self.restart(state, node),
@@ -126,10 +121,7 @@ impl LeaseModel {
             sorted(state.granted[n]).hash(&mut hasher);
             hasher.finish()
         });
-        let set = |old: u8| -> u8 {
-            let kept = nodes().filter(|&node| old & 1 << node != 0);
-            kept.map(|node| 1 << renaming[usize::from(node)]).sum()
-        };
+        let set = |old| renamed_set(old, renaming);
         let configuration = |old: &mut Configuration| {
             old.primary = renaming[usize::from(old.primary)];
             old.members = set(old.members);

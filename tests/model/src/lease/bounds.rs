@@ -37,6 +37,7 @@ impl Bounds {
     }
 
     /// Another length of lease and grace.
+    #[must_use]
     pub const fn ticks(self, lease: u8, grace: u8) -> Self {
         Self {
             lease,
@@ -46,26 +47,31 @@ impl Bounds {
     }
 
     /// Another number of partitions.
+    #[must_use]
     pub const fn partitions(self, partitions: u8) -> Self {
         Self { partitions, ..self }
     }
 
     /// Another highest ballot.
+    #[must_use]
     pub const fn ballots(self, ballots: u8) -> Self {
         Self { ballots, ..self }
     }
 
     /// Ticks that a slow clock misses.
+    #[must_use]
     pub const fn missed(self, missed: u8) -> Self {
         Self { missed, ..self }
     }
 
     /// Restarts.
+    #[must_use]
     pub const fn restarts(self, restarts: u8) -> Self {
         Self { restarts, ..self }
     }
 
     /// Learns.
+    #[must_use]
     pub const fn learns(self, learns: u8) -> Self {
         Self { learns, ..self }
     }

@@ -14,7 +14,7 @@ pub struct Configuration {
 
 impl Configuration {
     /// Whether the node is a member.
-    pub fn contains(&self, node: Node) -> bool {
+    pub fn contains(self, node: Node) -> bool {
         self.members & 1 << node != 0
     }
 }

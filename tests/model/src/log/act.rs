@@ -4,7 +4,7 @@ use super::bounds::{Bounds, Durability};
 use super::message::{Message, Network};
 use super::state::{Configuration, DECREES, Log, ORIGINAL, Replica, Role, Standing, State};
 use crate::Omission;
-use crate::node::{NODES, Node, nodes, renamed, renaming};
+use crate::node::{NODES, Node, nodes, renamed, renamed_set, renaming};
 use foldhash::fast::FixedState;
 use smallvec::smallvec;
 use stateright::{Model, Property};
@@ -70,7 +70,7 @@ impl LogModel {
 
     fn act(&self, state: &mut State, act: Act) {
         match act {
-            Act::Write(node) => self.write(state, node),
+            Act::Write(node) => Self::write(state, node),
             Act::Sync(node) => state.at_mut(node).disk = state.at(node).log,
             Act::Commit(node) => self.commit(state, node),
             Act::Receive(node, message) => self.receive(state, node, message),
@@ -84,11 +84,11 @@ impl LogModel {
             }
             Act::Restart(node, applied) => self.restart(state, node, applied),
             Act::LosePower(node, applied) => self.lose_power(state, node, applied),
-            Act::EmptyDisk(node) => self.empty_disk(state, node),
-            Act::Survive(node) => self.survive(state, node),
-            Act::Offer(node, to) => self.offer(state, node, to),
+            Act::EmptyDisk(node) => Self::empty_disk(state, node),
+            Act::Survive(node) => Self::survive(state, node),
+            Act::Offer(node, to) => Self::offer(state, node, to),
             Act::Complete(node) => self.complete(state, node),
-            Act::Dismiss(node) => self.dismiss(state, node),
+            Act::Dismiss(node) => Self::dismiss(state, node),
         }
     }
 
@@ -106,7 +106,7 @@ impl LogModel {
                 base,
             } => self.take_prepare(state, node, ballot, decree, (value, base)),
             Message::Offer { ballot, learn, .. } => self.take_offer(state, node, ballot, learn),
-            Message::Complete { ballot, learn } => self.mark(state, node, ballot, learn),
+            Message::Complete { ballot, learn } => Self::mark(state, node, ballot, learn),
             // Looked up, where they count.
             Message::Committed { .. }
             | Message::TruncateAck { .. }
@@ -226,12 +226,10 @@ impl LogModel {
             }
         }
         state.network.rename(renaming);
-        let set = |old: u8| {
-            let kept = nodes().filter(|&node| old & 1 << node != 0);
-            kept.map(|node| 1 << renaming[usize::from(node)]).sum()
-        };
-        state.emptied = set(state.emptied);
-        state.witnesses = state.witnesses.map(set);
+        state.emptied = renamed_set(state.emptied, renaming);
+        for witnesses in &mut state.witnesses {
+            *witnesses = renamed_set(*witnesses, renaming);
+        }
     }
 }
 

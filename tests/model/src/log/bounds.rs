@@ -56,6 +56,7 @@ impl Bounds {
     }
 
     /// Takeovers may keep the old primary.
+    #[must_use]
     pub const fn hand_over(self) -> Self {
         Self {
             old_primary: OldPrimary::MayStay,
@@ -64,16 +65,19 @@ impl Bounds {
     }
 
     /// Another highest ballot.
+    #[must_use]
     pub const fn ballots(self, ballots: u8) -> Self {
         Self { ballots, ..self }
     }
 
     /// Another highest decree.
+    #[must_use]
     pub const fn decrees(self, decrees: u8) -> Self {
         Self { decrees, ..self }
     }
 
     /// Crashes of processes.
+    #[must_use]
     pub const fn restarts(self, restarts: u8) -> Self {
         Self {
             faults: Faults {
@@ -85,6 +89,7 @@ impl Bounds {
     }
 
     /// Crashes of machines.
+    #[must_use]
     pub const fn power_losses(self, power_losses: u8) -> Self {
         Self {
             faults: Faults {
@@ -96,6 +101,7 @@ impl Bounds {
     }
 
     /// Disks replaced by empty ones.
+    #[must_use]
     pub const fn emptied(self, emptied: u8) -> Self {
         Self {
             faults: Faults {
@@ -107,6 +113,7 @@ impl Bounds {
     }
 
     /// Learns.
+    #[must_use]
     pub const fn learns(self, learns: u8) -> Self {
         Self {
             faults: Faults {

@@ -33,7 +33,7 @@ impl LogModel {
         let Some(newest) = state.stored.last() else {
             return false;
         };
-        nodes().any(|other| other != node && state.is_member_of(other, newest))
+        nodes().any(|other| other != node && state.is_member_of(other, *newest))
     }
 
     /// C6: the machine stops, and what was not synced is gone. Its copies know it by their mark of the boot.
@@ -73,7 +73,7 @@ impl LogModel {
     }
 
     /// The node starts with an empty disk, and so as another node: what was offered to the old one is not for it (C5).
-    pub(super) fn empty_disk(&self, state: &mut State, node: Node) {
+    pub(super) fn empty_disk(state: &mut State, node: Node) {
         state.left.emptied -= 1;
         state.emptied |= 1 << node;
         let offered = |message| matches!(message, Message::Offer { to, .. } if to == node);
@@ -113,7 +113,7 @@ impl LogModel {
     }
 
     /// C6: the largest copy becomes the only member, in a new epoch.
-    pub(super) fn survive(&self, state: &mut State, node: Node) {
+    pub(super) fn survive(state: &mut State, node: Node) {
         let Some(&newest) = state.stored.last() else {
             return;
         };

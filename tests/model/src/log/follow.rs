@@ -75,7 +75,7 @@ impl LogModel {
                 return;
             };
             state.at_mut(node).role = Role::Follower { next };
-            self.acknowledge(state, node, ballot);
+            Self::acknowledge(state, node, ballot);
         }
         let learn = state.at(node).standing.learn();
         state.network.send(Message::TruncateAck {
@@ -189,7 +189,7 @@ impl LogModel {
             }
         }
         replica.role = Role::Follower { next: decree + 1 };
-        self.acknowledge(state, node, ballot);
+        Self::acknowledge(state, node, ballot);
     }
 
     /// L2 left out: a prepare of a lower ballot is appended and acknowledged, whatever this replica knows.
@@ -217,7 +217,7 @@ impl LogModel {
     }
 
     /// C3, C4: says how far the stream has come, under which ballot and by which learn.
-    pub(super) fn acknowledge(&self, state: &mut State, node: Node, ballot: u8) {
+    pub(super) fn acknowledge(state: &mut State, node: Node, ballot: u8) {
         let replica = state.at(node);
         if let Role::Follower { next: next @ 1.. } = replica.role {
             let learn = replica.standing.learn();

@@ -12,7 +12,7 @@ impl LogModel {
         &self,
         state: &State,
         node: Node,
-        configuration: &Configuration,
+        configuration: Configuration,
     ) -> bool {
         let standing = state.at(node).standing;
         if !self.keeps(Omission::C5Configuration) {
@@ -27,7 +27,7 @@ impl LogModel {
     /// Whether the replica is a member of the newest configuration it knows.
     pub(super) fn belongs(&self, state: &State, node: Node) -> bool {
         let known = state.configuration(state.at(node).known);
-        known.is_some_and(|known| self.is_member(state, node, known))
+        known.is_some_and(|known| self.is_member(state, node, *known))
     }
 
     /// Goes over to a higher ballot, which is on disk before anything else happens under it (L2), and with it whatever was appended
@@ -60,7 +60,7 @@ impl LogModel {
         {
             replica.standing = Standing::Whole(learn);
         }
-        let member = self.is_member(state, node, &configuration);
+        let member = self.is_member(state, node, configuration);
         let teacher = before.map(|before| before.primary);
         let replica = state.at_mut(node);
         if member {
@@ -79,7 +79,7 @@ impl LogModel {
                     _ => false,
                 };
                 let taught = follows_own.then_some(role);
-                self.begin(state, node, done, taught, &configuration);
+                Self::begin(state, node, done, taught, configuration);
             }
             (true, false) => replica.role = Role::Follower { next: 0 },
             (false, _) if taught => replica.role = Role::Follower { next: 0 },
@@ -89,12 +89,11 @@ impl LogModel {
 
     /// Begins a ballot as its primary: everything uncommitted is prepared again (C3), and everybody is told where the list ends (C2).
     fn begin(
-        &self,
         state: &mut State,
         node: Node,
         reconciled: bool,
         before: Option<Role>,
-        configuration: &Configuration,
+        configuration: Configuration,
     ) {
         let replica = state.at_mut(node);
         let (ballot, committed, last) = (replica.known, replica.committed, replica.log.prepared());
@@ -171,7 +170,7 @@ impl LogModel {
         if member && configuration.primary != node {
             state.at_mut(node).role = Role::Follower { next: 0 };
         } else if member && !self.keeps(Omission::L3Leads) {
-            self.begin(state, node, false, None, &configuration);
+            Self::begin(state, node, false, None, configuration);
         }
     }
 }

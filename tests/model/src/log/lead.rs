@@ -119,7 +119,7 @@ impl LogModel {
     }
 
     /// A write: sent at once, flushed later.
-    pub(super) fn write(&self, state: &mut State, node: Node) {
+    pub(super) fn write(state: &mut State, node: Node) {
         let replica = state.at_mut(node);
         let (ballot, last) = (replica.known, replica.log.prepared());
         let decree = last + 1;

@@ -46,7 +46,7 @@ impl LogModel {
     }
 
     /// The primary offers a node to learn. The log will follow, then prepares: it is all in the network at once, in any order.
-    pub(super) fn offer(&self, state: &mut State, node: Node, to: Node) {
+    pub(super) fn offer(state: &mut State, node: Node, to: Node) {
         state.left.learns -= 1;
         let ballot = state.at(node).known;
         if let Role::Primary {
@@ -93,7 +93,7 @@ impl LogModel {
         replica.role = Role::Follower {
             next: replica.committed + 1,
         };
-        self.acknowledge(state, node, ballot);
+        Self::acknowledge(state, node, ballot);
     }
 
     /// C4: the learner has flushed everything that is committed, by this learn and under this ballot.
@@ -124,7 +124,7 @@ impl LogModel {
     }
 
     /// C5: the learner writes its ready mark.
-    pub(super) fn mark(&self, state: &mut State, node: Node, ballot: u8, learn: u8) {
+    pub(super) fn mark(state: &mut State, node: Node, ballot: u8, learn: u8) {
         let replica = state.at_mut(node);
         if !matches!(replica.role, Role::Follower { next: 1.. }) {
             return;
@@ -164,7 +164,7 @@ impl LogModel {
     }
 
     /// The primary gives its learner up; it may be offered another learn.
-    pub(super) fn dismiss(&self, state: &mut State, node: Node) {
+    pub(super) fn dismiss(state: &mut State, node: Node) {
         if let Role::Primary { learner, learn, .. } = &mut state.at_mut(node).role {
             (*learner, *learn) = (0, 0);
         }

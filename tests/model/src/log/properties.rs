@@ -57,7 +57,7 @@ fn every_member_has_all(model: &LogModel, state: &State) -> bool {
             (1..=state.acknowledged())
                 .all(|decree| log.value(decree) == state.acknowledged[usize::from(decree) - 1])
         };
-        lost || state.is_member_of(node, newest) && has_all()
+        lost || state.is_member_of(node, *newest) && has_all()
     })
 }
 

@@ -20,7 +20,7 @@ impl LogModel {
             return;
         };
         // C5: only a member proposes; C1: only once.
-        if replica.proposal.is_some() || !self.is_member(state, node, &now) {
+        if replica.proposal.is_some() || !self.is_member(state, node, now) {
             return;
         }
         match replica.role {

@@ -5,10 +5,10 @@ use crate::node::{NODES, Node};
 use smallvec::SmallVec;
 
 /// The most decrees that any bounds allow.
-pub const DECREES: usize = 3;
+pub(super) const DECREES: usize = 3;
 
 /// The learn of a copy that is there from the first configuration.
-pub const ORIGINAL: u8 = 1;
+pub(super) const ORIGINAL: u8 = 1;
 
 /// A mutation in a log; the empty one stands for none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
@@ -83,7 +83,7 @@ pub struct Configuration {
 
 impl Configuration {
     /// Whether the node is a member.
-    pub fn contains(&self, node: Node) -> bool {
+    pub fn contains(self, node: Node) -> bool {
         self.learns[usize::from(node)] != 0
     }
 }
@@ -221,7 +221,7 @@ impl State {
     }
 
     /// C5: whether a configuration names this copy and the copy is whole.
-    pub fn is_member_of(&self, node: Node, configuration: &Configuration) -> bool {
+    pub fn is_member_of(&self, node: Node, configuration: Configuration) -> bool {
         let learn = configuration.learns[usize::from(node)];
         learn != 0 && self.at(node).standing == Standing::Whole(learn)
     }
