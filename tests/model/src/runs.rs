@@ -163,7 +163,10 @@ pub fn consequence(omission: Omission) -> Consequence {
         Omission::C6Boot | Omission::C6Promise => {
             const { Breaks(&[Log(BUFFERED.power_losses(1))]) }
         }
-        Omission::C6Largest => const { Breaks(&[Log(BUFFERED.decrees(2).power_losses(2))]) },
+        Omission::C6Largest => Covered(
+            Log(BUFFERED.ballots(4).decrees(2).power_losses(2).restarts(1)),
+            "each copy has what was synced on all members; the largest loses the least of the last second",
+        ),
         Omission::C6Epoch => {
             const { Breaks(&[Log(log::Bounds::new(1, Buffered).power_losses(1).learns(2))]) }
         }
