@@ -21,7 +21,7 @@ struct Arguments {
     /// Tell the steps that lead to what breaks. (Nodes keep their names then, which takes up to six times as long.)
     #[arg(long)]
     told: bool,
-    /// A search ends unfinished after so many million steps. (100 are up to 20 million states and 7.5 GiB.)
+    /// A search ends unfinished after so many million steps. (100 are up to 22 million states and 7.5 GiB.)
     #[arg(long, default_value_t = 100)]
     million_steps: usize,
 }
