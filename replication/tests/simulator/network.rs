@@ -71,7 +71,7 @@ impl Kind {
 pub(crate) const META: usize = usize::MAX;
 
 /// How many messages may still echo.
-const RECENT: usize = 300;
+const RECENT: usize = 600;
 
 #[derive(Default)]
 pub(crate) struct Network {
@@ -159,13 +159,13 @@ impl World {
             for _ in 0..self.chance.within(1..16) {
                 // Of each kind as often: what is said seldom is said again as much as what is said all the time.
                 let kind = self.chance.pick(&KINDS);
-                self.echo_one(kind, 60 * MS);
+                self.echo_one(kind, 60 * MS, |_, _| true);
             }
         }
     }
 
-    /// A learn goes on: what was said in another is heard again.
-    pub(crate) fn echo_learn(&mut self, message: &Message) {
+    /// A learn goes on: what the learner said in another is heard again.
+    pub(crate) fn echo_learn(&mut self, learner: NodeId, message: &Message) {
         let (kind, times) = match message {
             Message::LearnLog { .. } => (Kind::PrepareAck, 6),
             Message::LearnComplete { .. } => (Kind::LearnReady, 1),
@@ -173,14 +173,29 @@ impl World {
         };
         if self.faults() && self.chance.percent(self.swarm.echoes) {
             for _ in 0..times {
-                self.echo_one(kind, 6 * MS);
+                self.echo_one(kind, 6 * MS, |_, from| from == learner);
             }
         }
     }
 
-    fn echo_one(&mut self, wanted: Kind, within: u64) {
+    /// A primary begins to serve: what it was told when it served before is heard again.
+    pub(crate) fn echo_acknowledgements(&mut self, primary: usize) {
+        if self.faults() && self.chance.percent(self.swarm.echoes) {
+            for _ in 0..12 {
+                self.echo_one(Kind::PrepareAck, 40 * MS, |to, _| to == primary);
+            }
+        }
+    }
+
+    fn echo_one(&mut self, wanted: Kind, within: u64, concerns: impl Fn(usize, NodeId) -> bool) {
+        let fits = |to: usize, happening: &Happening| match happening {
+            Happening::Event(Event::Received { from, .. }) => concerns(to, *from),
+            _ => false,
+        };
         let recent = self.network.recent.iter();
-        let of_kind: Vec<_> = recent.filter(|(kind, ..)| *kind == wanted).collect();
+        let of_kind: Vec<_> = recent
+            .filter(|(kind, to, happening)| *kind == wanted && fits(*to, happening))
+            .collect();
         if of_kind.is_empty() {
             return;
         }

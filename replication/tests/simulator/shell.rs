@@ -146,7 +146,7 @@ impl World {
 
     fn send(&mut self, node: usize, to: NodeId, message: Message) {
         promises::on_send(self, node, &message);
-        self.echo_learn(&message);
+        self.echo_learn(to, &message);
         let from = self.nodes[node].id;
         self.transmit(
             node,
@@ -244,6 +244,7 @@ impl World {
         match role {
             RoleKind::Serving => {
                 self.figures.takeovers += 1;
+                self.echo_acknowledgements(node);
                 reconciliation::on_serving(self, node);
             }
             RoleKind::Reconciling => self.disturb_takeover(node),
