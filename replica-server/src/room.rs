@@ -3,9 +3,12 @@
 //! The reserve is kept for what must still be written then: RocksDB's memtables, compactions, the log's own records. What happens
 //! when even that is used up is the affair of whoever fails to write.
 
+use crate::worker::Worker;
 use rustix::fs::statvfs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
 use types::ByteSize;
 
 /// See the module.
@@ -36,9 +39,38 @@ impl Room {
 }
 
 /// Bytes that may still be written below `path`.
-pub(crate) fn free(path: &Path) -> io::Result<u64> {
+fn free(path: &Path) -> io::Result<u64> {
     let disk = statvfs(path)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Looks every second how much room the disk has.
+pub(crate) async fn watch(worker: Rc<Worker>, data_dir: PathBuf, reserve: ByteSize) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        let path = data_dir.clone();
+        // A disk that hangs must not stop the worker.
+        let free = tokio::task::spawn_blocking(move || free(&path)).await;
+        let Ok(Ok(free)) = free else {
+            continue;
+        };
+        let before = worker.room.get();
+        let now = Room::of(free, reserve, before);
+        if now != before {
+            worker.room.set(now);
+            let free = ByteSize(free);
+            match now {
+                Room::Enough => tracing::info!(%free, "the disk has room again: new data is taken"),
+                Room::Short => {
+                    tracing::error!(%free, %reserve, "the disk is nearly full: no new data is taken from clients");
+                }
+                Room::Out => {
+                    tracing::error!(%free, %reserve, "the disk is nearly full: no new data is taken at all");
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::peers::beacons::{self, Pulse};
 use crate::peers::incoming::{self, PeersService};
 use crate::peers::{Introduction, Peers};
 use crate::remote::RemoteBackend;
-use crate::room::{self, Room};
+use crate::room;
 use crate::services::data::{self, DataService};
 use crate::services::inspect::{self, InspectService};
 use crate::services::resp::LocalBackend;
@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tonic::transport::server::TcpIncoming;
 use tulpar_client::{Client, ClientOptions};
-use types::{ByteSize, Decree, Durability, Incarnation, PartitionId};
+use types::{Decree, Durability, Incarnation, PartitionId};
 
 /// Why a replica server did not start, or ended: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -429,7 +429,7 @@ async fn serve(
     spawn_local(worker.clone().call_when_due());
     spawn_local(Peers::connect_all(worker.clone()));
     spawn_local(housekeeping(worker.clone(), heart));
-    spawn_local(watch_room(
+    spawn_local(room::watch(
         worker.clone(),
         config.data_dir.clone(),
         config.budgets.disk_reserve,
@@ -487,34 +487,5 @@ async fn housekeeping(worker: Rc<Worker>, heart: Arc<AtomicU64>) {
         ticks.tick().await;
         heart.store(clock::now().0, Ordering::Relaxed);
         worker.relieve_logs();
-    }
-}
-
-/// Looks every second how much room the disk has.
-async fn watch_room(worker: Rc<Worker>, data_dir: PathBuf, reserve: ByteSize) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        ticks.tick().await;
-        let path = data_dir.clone();
-        // A disk that hangs must not stop the worker.
-        let free = tokio::task::spawn_blocking(move || room::free(&path)).await;
-        let Ok(Ok(free)) = free else {
-            continue;
-        };
-        let before = worker.room.get();
-        let now = Room::of(free, reserve, before);
-        if now != before {
-            worker.room.set(now);
-            let free = ByteSize(free);
-            match now {
-                Room::Enough => tracing::info!(%free, "the disk has room again: new data is taken"),
-                Room::Short => {
-                    tracing::error!(%free, %reserve, "the disk is nearly full: no new data is taken from clients");
-                }
-                Room::Out => {
-                    tracing::error!(%free, %reserve, "the disk is nearly full: no new data is taken at all");
-                }
-            }
-        }
     }
 }
