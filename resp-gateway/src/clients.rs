@@ -18,7 +18,8 @@ pub(crate) struct Client {
     /// When it last sent something.
     pub(crate) active: Cell<Instant>,
     pub(crate) name: RefCell<String>,
-    pub(crate) library: RefCell<(String, String)>,
+    /// Name and version of the library that it was made with, as it says.
+    pub(crate) made_with: RefCell<(String, String)>,
     pub(crate) table: RefCell<String>,
     pub(crate) last_command: Cell<&'static str>,
     /// Bytes it has sent of commands that are not started yet.
@@ -30,7 +31,7 @@ impl Client {
     /// Its line of CLIENT LIST, without an end.
     pub(crate) fn describe(&self, now: Instant) -> String {
         let mut line = String::new();
-        let (library, version) = &*self.library.borrow();
+        let (library, version) = &*self.made_with.borrow();
         let resp = match self.outbox.protocol() {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,

@@ -75,7 +75,7 @@ impl<B: Backend> Connection<B> {
             connected: now,
             active: Cell::new(now),
             name: String::new().into(),
-            library: (String::new(), String::new()).into(),
+            made_with: (String::new(), String::new()).into(),
             table: gateway.options.default_table.clone().into(),
             last_command: Cell::new("NULL"),
             unread: Cell::new(0),

@@ -137,7 +137,7 @@ fn printable(text: &[u8]) -> Option<String> {
 
 fn set_information(client: &Client, attribute: &[u8], value: &[u8]) -> Reply {
     let attribute = attribute.to_ascii_lowercase();
-    let (library, version) = &mut *client.library.borrow_mut();
+    let (library, version) = &mut *client.made_with.borrow_mut();
     let field = match &attribute[..] {
         b"lib-name" => library,
         b"lib-ver" => version,

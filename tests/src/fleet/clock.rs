@@ -34,7 +34,7 @@ impl Library {
 /// One server's clock.
 #[derive(Debug)]
 pub struct Clock {
-    library: Library,
+    preloaded: Library,
     path: PathBuf,
     file: File,
 }
@@ -44,7 +44,7 @@ impl Clock {
     pub fn new(library: Library, path: PathBuf) -> io::Result<Self> {
         let file = File::create(&path)?;
         let clock = Self {
-            library,
+            preloaded: library,
             path,
             file,
         };
@@ -55,7 +55,7 @@ impl Clock {
     /// What the server's process must find in its environment.
     pub fn environment(&self) -> [(&'static str, &Path); 2] {
         [
-            ("LD_PRELOAD", &self.library.0),
+            ("LD_PRELOAD", &self.preloaded.0),
             ("FAULTS_CLOCK", &self.path),
         ]
     }

@@ -2,7 +2,7 @@
 
 use super::bounds::{Bounds, Durability};
 use super::message::{Message, Network};
-use super::state::{Configuration, DECREES, Log, ORIGINAL, Replica, Role, Standing, State};
+use super::state::{Configuration, DECREES, ORIGINAL, Replica, Role, Standing, State};
 use crate::Omission;
 use crate::node::{NODES, Node, nodes, renamed, renamed_set, renaming};
 use foldhash::fast::FixedState;
@@ -248,22 +248,12 @@ impl Model for LogModel {
             learns: [member(0), member(1), member(2)],
             epoch: 0,
         };
-        let replica = |node| Replica {
-            ballot: 0,
-            standing: if configuration.contains(node) {
+        let replica = |node| {
+            Replica::fresh(if configuration.contains(node) {
                 Standing::Whole(ORIGINAL)
             } else {
                 Standing::Blank
-            },
-            epoch: 0,
-            promised: 0,
-            disk: Log::default(),
-            log: Log::default(),
-            known: 0,
-            committed: 0,
-            served: false,
-            role: Role::Inactive,
-            proposal: None,
+            })
         };
         let mut state = State {
             stored: smallvec![configuration],

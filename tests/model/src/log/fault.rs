@@ -2,7 +2,7 @@
 
 use super::act::{Act, LogModel};
 use super::message::Message;
-use super::state::{Configuration, DECREES, Log, Replica, Role, Standing, State};
+use super::state::{Configuration, DECREES, Replica, Standing, State};
 use crate::Omission;
 use crate::node::{NODES, Node, nodes};
 
@@ -78,19 +78,7 @@ impl LogModel {
         state.emptied |= 1 << node;
         let offered = |message| matches!(message, Message::Offer { to, .. } if to == node);
         state.network.forget(offered);
-        *state.at_mut(node) = Replica {
-            ballot: 0,
-            standing: Standing::Blank,
-            epoch: 0,
-            promised: 0,
-            disk: Log::default(),
-            log: Log::default(),
-            known: 0,
-            committed: 0,
-            served: false,
-            role: Role::Inactive,
-            proposal: None,
-        };
+        *state.at_mut(node) = Replica::fresh(Standing::Blank);
     }
 
     /// C6: whether all members of the newest configuration lost unsynced writes, and this copy is the largest.

@@ -159,6 +159,25 @@ pub struct Replica {
     pub proposal: Option<Configuration>,
 }
 
+impl Replica {
+    /// One that has nothing yet.
+    pub fn fresh(standing: Standing) -> Self {
+        Self {
+            ballot: 0,
+            standing,
+            epoch: 0,
+            promised: 0,
+            disk: Log::default(),
+            log: Log::default(),
+            known: 0,
+            committed: 0,
+            served: false,
+            role: Role::Inactive,
+            proposal: None,
+        }
+    }
+}
+
 /// Everything.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct State {
