@@ -92,6 +92,9 @@ pub(crate) enum Command {
         /// Ask every copy for its committed decree and a digest of its state; reads the whole table.
         #[arg(long)]
         digest: bool,
+        /// Have a copy learn anew that is not what a majority of its partition's copies is.
+        #[arg(long, requires = "digest")]
+        repair: bool,
     },
     /// Slot, partition and servers of a key: route user:1
     Route {

@@ -1,5 +1,6 @@
 //! The client: opens tables and keeps the routes of those in use.
 
+use crate::conflict::Order;
 use crate::core::{Core, Home};
 use crate::lane::Lane;
 use crate::meta::Meta;
@@ -58,6 +59,8 @@ impl Tables {
         Some(Table {
             shared,
             retry: Retry::ById,
+            staleness: None,
+            order: Order(0),
         })
     }
 
@@ -172,6 +175,8 @@ impl Client {
         let table = Table {
             shared: self.shared(&key, routes)?,
             retry: Retry::ById,
+            staleness: None,
+            order: Order(0),
         };
         table
             .call_on(0, Kind::Read, Operation::Get(Get::default()))
@@ -195,6 +200,8 @@ impl Client {
         Ok(Table {
             shared,
             retry: Retry::ById,
+            staleness: None,
+            order: Order(0),
         })
     }
 

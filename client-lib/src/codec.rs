@@ -18,6 +18,7 @@ const PARTITION: u32 = 3;
 const EPOCH: u32 = 4;
 /// And behind it.
 const REQUEST_ID: u32 = 14;
+const STALENESS: u32 = 15;
 
 /// How a request is addressed.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Address {
     pub(crate) table: u32,
     pub(crate) partition: u32,
     pub(crate) epoch: u32,
+    /// How many milliseconds old a read's answer may be.
+    pub(crate) staleness: u32,
 }
 
 fn number_len(value: u64) -> usize {
@@ -64,7 +67,8 @@ pub(crate) fn encode_request(
         + operation_len
         + request_id.as_ref().map_or(0, |id| {
             prost::encoding::message::encoded_len(REQUEST_ID, id)
-        });
+        })
+        + number_len(at.staleness.into());
     into.reserve(length + 16);
     encode_key(REQUESTS, WireType::LengthDelimited, into);
     encode_varint(length as u64, into);
@@ -75,6 +79,7 @@ pub(crate) fn encode_request(
     if let Some(id) = &request_id {
         prost::encoding::message::encode(REQUEST_ID, id, into);
     }
+    number(STALENESS, at.staleness.into(), into);
 }
 
 /// The first message of a stream.
@@ -164,6 +169,7 @@ mod tests {
                     table,
                     partition,
                     epoch,
+                    staleness: partition & id as u32,
                 },
                 &operation,
                 operation.encoded_len(),
@@ -177,6 +183,7 @@ mod tests {
                 epoch,
                 operation: Some(operation),
                 request_id,
+                staleness: partition & id as u32,
             });
         }
         let expected = RequestBatch {

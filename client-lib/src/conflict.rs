@@ -1,15 +1,20 @@
-//! Which reads may not be retried: those that touch what a later write, now of unknown outcome, may have changed.
+//! Which reads may not be retried: those that touch what a later write of the same order, now of unknown outcome, may have changed.
 //!
 //! A read handed over before a write must not see that write. When both were in flight and the write is lost, the read can no longer
-//! be placed before it. Only trouble pays for this: nothing here runs on the way of a request that is answered.
+//! be placed before it. Between requests of different orders (two connections of a gateway, two calls that are awaited) there is nothing to keep. Only trouble pays for this: nothing here runs on the way of a request that is answered.
 
+use crate::lane::Op;
 use proto::data::request::Operation;
 use std::collections::HashMap;
+
+/// Whose requests take effect in the order handed over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Order(pub(crate) u64);
 
 /// Writes of unknown outcome, by what they touch.
 #[derive(Default)]
 pub(crate) struct LostWrites {
-    writes: Vec<(u64, Operation)>,
+    writes: Vec<(Order, u64, Operation)>,
 }
 
 enum Touched<'a> {
@@ -39,8 +44,14 @@ fn touched(operation: &Operation) -> Touched<'_> {
 }
 
 impl LostWrites {
-    pub(crate) fn add(&mut self, sequence: u64, write: Operation) {
-        self.writes.push((sequence, write));
+    pub(crate) fn add(&mut self, write: &Op) {
+        if let Some(order) = write.order {
+            self.insert(order, write.sequence, write.operation.clone());
+        }
+    }
+
+    fn insert(&mut self, order: Order, sequence: u64, write: Operation) {
+        self.writes.push((order, sequence, write));
     }
 
     pub(crate) fn clear(&mut self) {
@@ -48,28 +59,31 @@ impl LostWrites {
     }
 
     /// Builds the test for reads, or nothing if no write was lost.
-    pub(crate) fn test(&self) -> Option<impl Fn(u64, &Operation) -> bool + '_> {
-        let latest = self.writes.iter().map(|&(sequence, _)| sequence).max()?;
-        let mut by_key: HashMap<&[u8], u64> = HashMap::new();
-        let mut everything = None;
-        for (sequence, write) in &self.writes {
+    pub(crate) fn test(&self) -> Option<impl Fn(Order, u64, &Operation) -> bool + '_> {
+        if self.writes.is_empty() {
+            return None;
+        }
+        let mut by_key: HashMap<(Order, &[u8]), u64> = HashMap::new();
+        let mut everything: HashMap<Order, u64> = HashMap::new();
+        let mut anything: HashMap<Order, u64> = HashMap::new();
+        let raise = |newest: &mut u64, sequence: u64| *newest = sequence.max(*newest);
+        for &(order, sequence, ref write) in &self.writes {
+            raise(anything.entry(order).or_default(), sequence);
             match touched(write) {
                 Touched::Keys(keys) => {
                     for key in keys {
-                        let newest = by_key.entry(key).or_default();
-                        *newest = (*newest).max(*sequence);
+                        raise(by_key.entry((order, key)).or_default(), sequence);
                     }
                 }
-                Touched::Everything => everything = everything.max(Some(*sequence)),
+                Touched::Everything => raise(everything.entry(order).or_default(), sequence),
             }
         }
-        Some(move |sequence: u64, read: &Operation| {
-            everything.is_some_and(|write| write > sequence)
+        Some(move |order: Order, sequence: u64, read: &Operation| {
+            let later = |write: Option<&u64>| write.is_some_and(|&write| write > sequence);
+            later(everything.get(&order))
                 || match touched(read) {
-                    Touched::Keys(keys) => keys
-                        .iter()
-                        .any(|key| by_key.get(key).is_some_and(|&write| write > sequence)),
-                    Touched::Everything => latest > sequence,
+                    Touched::Keys(keys) => keys.iter().any(|&key| later(by_key.get(&(order, key)))),
+                    Touched::Everything => later(anything.get(&order)),
                 }
         })
     }
@@ -79,6 +93,8 @@ impl LostWrites {
 mod tests {
     use super::*;
     use proto::data::{Command, Get, HashGet, Set};
+
+    const ONE: Order = Order(1);
 
     fn get(key: &'static str) -> Operation {
         Operation::Get(Get { key: key.into() })
@@ -94,7 +110,8 @@ mod tests {
     fn a_read_conflicts_with_a_later_write_of_its_key_only() {
         let mut lost = LostWrites::default();
         assert!(lost.test().is_none());
-        lost.add(
+        lost.insert(
+            ONE,
             5,
             Operation::Set(Set {
                 key: "a".into(),
@@ -102,27 +119,29 @@ mod tests {
             }),
         );
         let conflicts = lost.test().expect("a write was lost");
-        assert!(conflicts(4, &get("a")));
-        assert!(!conflicts(6, &get("a")));
-        assert!(!conflicts(4, &get("b")));
+        assert!(conflicts(ONE, 4, &get("a")));
+        assert!(!conflicts(ONE, 6, &get("a")));
+        assert!(!conflicts(ONE, 4, &get("b")));
+        assert!(!conflicts(Order(2), 4, &get("a")));
         assert!(conflicts(
+            ONE,
             4,
             &Operation::HashGet(HashGet {
                 hash_key: "a".into(),
                 sort_keys: vec![]
             })
         ));
-        assert!(conflicts(4, &command(&["MGET", "b", "a"])));
-        assert!(conflicts(4, &command(&["DBSIZE"])));
-        assert!(!conflicts(6, &command(&["DBSIZE"])));
+        assert!(conflicts(ONE, 4, &command(&["MGET", "b", "a"])));
+        assert!(conflicts(ONE, 4, &command(&["DBSIZE"])));
+        assert!(!conflicts(ONE, 6, &command(&["DBSIZE"])));
     }
 
     #[test]
     fn a_lost_command_without_arguments_touches_everything() {
         let mut lost = LostWrites::default();
-        lost.add(5, command(&["FLUSHDB"]));
+        lost.insert(ONE, 5, command(&["FLUSHDB"]));
         let conflicts = lost.test().expect("a write was lost");
-        assert!(conflicts(4, &get("a")));
-        assert!(!conflicts(6, &get("a")));
+        assert!(conflicts(ONE, 4, &get("a")));
+        assert!(!conflicts(ONE, 6, &get("a")));
     }
 }

@@ -1,13 +1,14 @@
 //! What all tables of a client share: options, budget, links to servers, the nodes' addresses, the driver.
 
 use crate::budget::Budget;
+use crate::conflict::Order;
 use crate::driver::Driver;
 use crate::link::{self, Link};
 use crate::options::ClientOptions;
 use proto::common::NodeAddress;
 use proto::data::TableCredential;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -23,6 +24,7 @@ pub(crate) struct Core {
     pub(crate) runtime: Handle,
     driver_task: AbortHandle,
     epochs: AtomicU32,
+    orders: AtomicU64,
     nodes: Mutex<HashMap<NodeId, Arc<str>>>,
     links: Mutex<Links>,
 }
@@ -92,6 +94,7 @@ impl Core {
             runtime,
             driver_task: task.abort_handle(),
             epochs: AtomicU32::new(0),
+            orders: AtomicU64::new(0),
             nodes: Mutex::default(),
             links: Mutex::default(),
         })
@@ -101,6 +104,11 @@ impl Core {
     /// forgotten and opened anew while a stream of old lives on.
     pub(crate) fn next_epoch(&self) -> u32 {
         self.epochs.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// One that nobody has. The first is that of all who have none of their own.
+    pub(crate) fn next_order(&self) -> Order {
+        Order(self.orders.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     pub(crate) fn address(&self, node: NodeId) -> Option<Arc<str>> {

@@ -25,8 +25,8 @@
 //! A [`Client`] learns from the meta servers which replica server is primary of which partition, keeps that for each table in use, and
 //! talks straight to the primaries: one connection per server, all requests of the process on few streams, many in one message.
 //!
-//! **What a caller may rely on.** Requests handed over for one partition in an order take effect in that order, also through refusals and
-//! takeovers. What was refused, and what was lost with a connection or a server, is sent again until the deadline. A write takes effect
+//! **What a caller may rely on.** Requests handed over for one partition in an order ([`Table::submit`]), or awaited one after the other,
+//! take effect in that order, also through refusals and takeovers. What was refused, and what was lost with a connection or a server, is sent again until the deadline. A write takes effect
 //! once, however often it is sent: it carries a request id by which servers know it again, also those that take over, and each attempt is
 //! answered as the first that took effect. When the deadline passes before it is known what became of a write, that is
 //! [`Error::OutcomeUnknown`]. With every meta server down the last known routes go on working.

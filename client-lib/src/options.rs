@@ -13,6 +13,7 @@ pub struct ClientOptions {
     pub(crate) max_requests: usize,
     pub(crate) max_bytes: usize,
     pub(crate) passwords: HashMap<String, String>,
+    pub(crate) fail_early: bool,
 }
 
 impl ClientOptions {
@@ -26,6 +27,7 @@ impl ClientOptions {
             max_requests: 65_536,
             max_bytes: 256 << 20,
             passwords: HashMap::new(),
+            fail_early: false,
         }
     }
 
@@ -58,6 +60,15 @@ impl ClientOptions {
     pub fn max_in_flight(mut self, requests: usize, bytes: usize) -> Self {
         self.max_requests = requests.clamp(1, 1 << 20);
         self.max_bytes = bytes.max(1 << 10);
+        self
+    }
+
+    /// While a partition takes no writes (too few copies of it are alive, a disk is full), writes end at once as
+    /// [`Error::Unavailable`](crate::Error::Unavailable), with the text that Redis' clients know (`NOREPLICAS ...`, `MISCONF ...`). Default: they
+    /// are sent again until the deadline.
+    #[must_use]
+    pub fn fail_early(mut self) -> Self {
+        self.fail_early = true;
         self
     }
 

@@ -5,7 +5,7 @@
 use crate::Error;
 use crate::codec::{Address, encode_request};
 use crate::completion::Deliveries;
-use crate::lane::{Kind, Lane, Name, Op};
+use crate::lane::{Aside, Kind, Lane, Name, Op};
 use bytes::{Bytes, BytesMut};
 use proto::data::{RequestId, Response, response};
 use slab::Slab;
@@ -147,6 +147,7 @@ impl Stream {
             .iter()
             .filter(|(_, request)| {
                 (request.op.kind == Kind::Read || request.op.name.is_some())
+                    && request.op.aside.is_none()
                     && Arc::ptr_eq(&request.lane, lane)
             })
             .map(|(place, _)| place)
@@ -262,6 +263,7 @@ impl Pusher<'_> {
             table: lane.table(),
             partition: lane.partition,
             epoch,
+            staleness: op.aside.as_ref().map_or(0, Aside::milliseconds),
         };
         if state.filling_requests >= BATCH_REQUESTS || state.filling.len() + op.len > BATCH_BYTES {
             state.seal(serial - 1);

@@ -1,6 +1,7 @@
 //! A table: strings, generic commands, and the low-level door for gateways.
 
 use crate::completion::{Completion, Deliveries, Outcome};
+use crate::conflict::Order;
 use crate::core::Home;
 use crate::lane::{Lane, Name, Op, Route};
 use crate::options::SetOptions;
@@ -9,7 +10,7 @@ use crate::{Error, Hash, Kind};
 use bytes::Bytes;
 use proto::data::{Command, Delete, Get, Set, Value, request::Operation, response};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use types::Slot;
@@ -22,6 +23,10 @@ const AROUND: usize = 128;
 pub struct Table {
     pub(crate) shared: Arc<Shared>,
     pub(crate) retry: Retry,
+    /// How old may be what is read.
+    pub(crate) staleness: Option<Duration>,
+    /// Of what is submitted.
+    pub(crate) order: Order,
 }
 
 /// What the handles of a table share; with the last of them the routes are no longer followed.
@@ -140,8 +145,29 @@ impl Table {
     #[must_use]
     pub fn without_retries(&self) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
             retry: Retry::Never,
+            ..self.clone()
+        }
+    }
+
+    /// The same table for reads whose answers may be as old as `staleness`, but no older: whatever was acknowledged that long before the
+    /// read is seen. They are spread over all members of the partition; a secondary that does not know its copy to be fresh enough, and one
+    /// that cannot be reached, leaves the read to the primary. Such reads have no order among other requests: one may miss a write that
+    /// the same caller has just made, and what an earlier one saw.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(table: tulpar_client::Table) -> Result<(), tulpar_client::Error> {
+    /// let news = table.with_staleness(Duration::from_millis(500)).get("news").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_staleness(&self, staleness: Duration) -> Self {
+        Self {
+            // The protocol counts whole milliseconds.
+            staleness: (staleness.as_millis() > 0).then_some(staleness),
+            ..self.clone()
         }
     }
 
@@ -192,8 +218,8 @@ impl Table {
         arguments: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Bytes, Error> {
         let table = Self {
-            shared: Arc::clone(&self.shared),
             retry: Retry::As(id),
+            ..self.clone()
         };
         table.run(None, Kind::Write, arguments).await
     }
@@ -253,8 +279,9 @@ impl Table {
         }
         let (sender, outcome) = oneshot::channel();
         let completion = Some(Completion::Oneshot(sender));
-        lane.submit(Op {
+        let op = Op {
             sequence: 0,
+            order: None,
             operation,
             len,
             kind,
@@ -263,7 +290,9 @@ impl Table {
             deadline,
             completion,
             cost,
-        });
+            aside: None,
+        };
+        self.send(lane, op);
         outcome.await.unwrap_or_else(|_| {
             let reason = "the client's runtime has ended".to_owned();
             Err(match kind {
@@ -271,6 +300,13 @@ impl Table {
                 Kind::Write => Error::OutcomeUnknown(reason),
             })
         })
+    }
+
+    fn send(&self, lane: &Arc<Lane>, op: Op) {
+        match self.staleness {
+            Some(staleness) if op.kind == Kind::Read => lane.submit_aside(op, staleness),
+            _ => lane.submit(op),
+        }
     }
 
     fn lane(&self, partition: u32, len: usize) -> Result<&Arc<Lane>, Error> {
@@ -284,6 +320,16 @@ impl Table {
                 self.name()
             ))
         })
+    }
+
+    /// The same table for one whose submitted operations keep their order among themselves only: a connection of a gateway, say. Without it, a
+    /// read is refused when a write that somebody else submitted after it is lost with a connection.
+    #[must_use]
+    pub fn with_own_order(&self) -> Self {
+        Self {
+            order: self.shared.home.core.next_order(),
+            ..self.clone()
+        }
     }
 
     /// Hands an operation over and returns at once; for gateways. Operations submitted to one partition in an order take effect in that
@@ -335,6 +381,7 @@ impl Table {
                 let completion = Some(completion);
                 return lane.submit(Op {
                     sequence: 0,
+                    order: Some(self.order),
                     operation,
                     len,
                     kind,
@@ -343,6 +390,7 @@ impl Table {
                     deadline,
                     completion,
                     cost,
+                    aside: None,
                 });
             }
             Ok(_) => Error::Unavailable("too many requests are in flight".into()),

@@ -98,6 +98,8 @@ pub(crate) fn header(
         && header.span >= header.length
         && header.span.is_multiple_of(ALIGNMENT)
         && header.position.offset() == offset
+        // The log goes on in a segment after all others: there must be a number for it.
+        && header.position.sequence() < u32::MAX
         && sequence.is_none_or(|sequence| header.position.sequence() == sequence)
         && u64::from(offset) + u64::from(header.span) <= size;
     fits.then_some(header)
@@ -140,5 +142,24 @@ pub(crate) fn mutations(
 
 /// Whether these bytes look like the front of a batch: a cheap sieve for a search.
 pub(crate) fn may_begin(bytes: &[u8]) -> bool {
-    bytes.starts_with(&MAGIC.to_le_bytes())
+    bytes.first_chunk() == Some(&MAGIC.to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_segment_has_the_last_number() {
+        let at = |sequence| {
+            let mut batch = AlignedBuffer::default();
+            begin(&mut batch);
+            let position = Position::new(sequence, 0);
+            finish(&mut batch, position, position, HEADER);
+            assert!(intact(batch.as_slice()));
+            header(batch.as_slice(), 0, HEADER as u64, None)
+        };
+        assert!(at(u32::MAX - 1).is_some());
+        assert_eq!(at(u32::MAX), None);
+    }
 }

@@ -66,13 +66,14 @@ impl Chain {
         let mut names = disk.list().map_err(disk_error("list its directory"))?;
         names.sort();
         for name in names {
+            // There are no more names than segments, which are numbered in 32 bits: a larger number is none that a log has given.
             let Some(number) = name
                 .strip_suffix(".segment")
-                .and_then(|number| number.parse::<u64>().ok())
+                .and_then(|number| number.parse::<u32>().ok())
             else {
                 continue;
             };
-            chain.files.next_name = chain.files.next_name.max(number + 1);
+            chain.files.next_name = chain.files.next_name.max(u64::from(number) + 1);
             let file = disk
                 .open(&name)
                 .map_err(disk_error(format!("open {name}")))?;

@@ -45,6 +45,8 @@ pub(crate) struct Index {
     pub(crate) bytes: u64,
     /// Partitions whose bytes in the oldest segment could not be read: only a flush helps.
     pub(crate) unreadable: BTreeSet<PartitionId>,
+    /// Segments up to this sequence are given up as soon as can be: this one was found damaged.
+    pub(crate) damaged: u32,
     /// Segments from this sequence on are kept for a reader.
     pub(crate) pins: Vec<(u32, Arc<AtomicBool>)>,
     /// The oldest segment waits for flushes.
@@ -140,7 +142,9 @@ impl Index {
             let body = (kind != MarkKind::Quarantined).then(|| record.body.clone());
             self.set_mark(id, kind, sequence, body);
         }
-        if new && lost_track && !clears_quarantine(&record.body) {
+        // A beginning that was copied from before the damage is none behind it.
+        let begins = !restated && clears_quarantine(&record.body);
+        if new && lost_track && !begins {
             self.set_mark(id, MarkKind::Quarantined, sequence, None);
         }
     }
@@ -343,7 +347,7 @@ impl Index {
 }
 
 /// Whether the record makes whatever was damaged before it worthless.
-fn clears_quarantine(body: &RecordBody) -> bool {
+pub(crate) fn clears_quarantine(body: &RecordBody) -> bool {
     match body {
         RecordBody::Reset {
             signature, kind, ..

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Reading order: [`options`](LogOptions), `log`, `flow`, `tail`, `batch` and `codec` (the bytes), `partition` and `index` (the
-//! memory), `chain` and `recovery`, `tidy` and `carry`, `read`, `disk`.
+//! memory), `chain` and `recovery`, `tidy` and `carry`, `verify`, `read`, `disk`.
 //!
 //! It does not know what the records mean to replication beyond which of them cancel which (rules L1, L2, L4, C2), it never
 //! flushes RocksDB, and it locks no directory.
@@ -38,6 +38,7 @@ mod shared;
 mod simulated_disk;
 mod tail;
 mod tidy;
+mod verify;
 
 pub use directory::{DirectIo, Directory};
 pub use disk::{BLOCK, Disk, DiskFile};
@@ -49,3 +50,4 @@ pub use options::{
 pub use position::Position;
 pub use read::Pin;
 pub use simulated_disk::SimulatedDisk;
+pub use verify::Verified;

@@ -12,6 +12,7 @@ use crate::read::Pin;
 use crate::recovery::{Recovered, recover};
 use crate::shared::Shared;
 use crate::tail::{Free, Tail, Writing, lock};
+use crate::verify::Verified;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -152,6 +153,17 @@ impl Log {
     /// Keeps the partition's mutations from `from` on, within [`LogOptions::pinned`]. `None` if they are gone already.
     pub fn pin(&self, partition: PartitionId, from: Decree) -> Option<Pin> {
         self.shared().pin(partition, from)
+    }
+
+    /// The oldest sealed segment behind the one numbered `after` (0: of all), for [`Log::verify`].
+    pub fn sealed_behind(&self, after: u32) -> Option<u32> {
+        self.shared().sealed_behind(after)
+    }
+
+    /// Reads a sealed segment through; blocks on the disk. `pace` is told of every piece's bytes and says whether to go on. Has the log
+    /// let go of a damaged one: [`Log::laggards`] then names whom to flush.
+    pub fn verify(&self, segment: u32, pace: &mut dyn FnMut(usize) -> bool) -> Verified {
+        self.shared().verify(segment, pace)
     }
 
     /// Whom to flush so that the log gets shorter, most urgent first. Empty while there is no need.

@@ -43,7 +43,12 @@ impl Shared {
                     .ok_or(ReadError::TooOld { oldest: None })?;
                 if found.is_empty() {
                     if partition.last().is_some_and(|last| from > last) {
-                        return Ok(found);
+                        // What came by a checkpoint was never here.
+                        return if from > partition.durable {
+                            Ok(found)
+                        } else {
+                            Err(ReadError::TooOld { oldest: None })
+                        };
                     }
                     let oldest = partition.oldest();
                     if oldest.is_none_or(|oldest| from < oldest) {

@@ -10,11 +10,12 @@ use crate::batch::{self, Header};
 use crate::chain::{Chain, Link, disk_error, was_released};
 use crate::codec::{Entry, IndexEntry};
 use crate::disk::Disk;
-use crate::index::{Durable, Index, Placed};
+use crate::index::{Durable, Index, Placed, clears_quarantine};
 use crate::options::{OpenError, Recovery};
 use crate::partition::MarkKind;
 use crate::scan::Scanner;
 use crate::tail::{Files, Free};
+use std::collections::BTreeSet;
 use types::{Decree, PartitionId, Record, RecordBody};
 
 /// What opening needs to go on.
@@ -33,6 +34,8 @@ struct Reading<'a> {
     recovery: Recovery,
     /// The highest mark behind the first invalid byte, once that was met.
     mark: Option<Position>,
+    /// Partitions that began anew behind the last damage: they need nothing of what was there.
+    anew: BTreeSet<PartitionId>,
 }
 
 /// How a segment's reading ended.
@@ -75,15 +78,19 @@ pub(crate) fn recover(
             ..Recovery::default()
         },
         mark: None,
+        anew: BTreeSet::new(),
     };
     reading.index.lost_track = broken;
     let mut end = None;
     let mut remaining = links.into_iter();
     let mut links = Vec::new();
     while let Some(link) = remaining.next() {
-        reading
-            .index
-            .push_segment(link.sequence, link.name.clone(), link.file.clone(), 0);
+        reading.index.push_segment(
+            link.sequence,
+            link.name.clone(),
+            link.file.clone(),
+            Chain::end_of(&link).offset(),
+        );
         end = Some(Chain::end_of(&link));
         if reading.is_superfluous(&link)? {
             links.push(link);
@@ -223,6 +230,7 @@ impl Reading<'_> {
             }
             let until = next.map_or(end, |next| next.position);
             damaged = true;
+            self.anew.clear();
             self.recovery.damaged_bytes +=
                 u64::from(until.min(mark.max(at)).offset().max(offset) - offset);
             if until.min(mark) < until {
@@ -277,6 +285,9 @@ impl Reading<'_> {
                     batch,
                 };
                 self.index.record(&placed, Some(self.durable));
+                if !restated && clears_quarantine(&record.body) {
+                    self.anew.insert(record.partition);
+                }
             }
             Entry::Quarantined(partition) => self.index.quarantine(*partition, at),
             // The chain and the segment's end made use of these.
@@ -299,7 +310,7 @@ impl Reading<'_> {
             self.index.lost_track = true;
             self.index.partitions.keys().copied().collect()
         };
-        for partition in lost {
+        for partition in lost.into_iter().filter(|id| !self.anew.contains(id)) {
             self.index.quarantine(partition, Position::new(sequence, 0));
         }
     }
@@ -350,11 +361,6 @@ impl Reading<'_> {
                 continue;
             };
             let failed = || disk_error(format!("read {}", link.name));
-            let end = if end == 0 {
-                Chain::end_of(link).offset()
-            } else {
-                end
-            };
             let mut scanner = Scanner::new(&*link.file);
             let mut offset = 0;
             while let Some(header) = scanner

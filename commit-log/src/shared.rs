@@ -217,6 +217,10 @@ impl Shared {
 
     /// From here on segments are given up and laggards named.
     pub(crate) fn under_pressure(&self, index: &Index) -> bool {
-        index.bytes > self.options.budget.0 / 2
+        let damaged = index
+            .segments
+            .front()
+            .is_some_and(|oldest| oldest.sequence <= index.damaged);
+        damaged || index.bytes > self.options.budget.0 / 2
     }
 }

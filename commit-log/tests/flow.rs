@@ -349,6 +349,27 @@ fn a_large_laggard_is_named_and_holds_the_log_until_it_is_flushed() {
 }
 
 #[test]
+fn what_came_by_a_checkpoint_cannot_be_read_back() {
+    let opened = open(&SimulatedDisk::new(), &options(Durability::Buffered));
+    let log = &opened.log;
+    let append = |records: &[types::Record]| assert!(log.append(records, 0).is_ok());
+    append(&[mutation(P, 1, 1, "a"), mutation(P, 1, 2, "b")]);
+    append(&[reset(P, 1, 50, LearnKind::Checkpoint)]);
+    log.set_durable(P, Decree(50));
+    assert_eq!(read(log, 1), [(1, 1), (2, 1)]);
+    for decree in [3, 50] {
+        assert!(
+            matches!(
+                log.read(P, Decree(decree), 1),
+                Err(ReadError::TooOld { .. })
+            ),
+            "a learner that is told nothing instead would wait for ever"
+        );
+    }
+    assert_eq!(read(log, 51), []);
+}
+
+#[test]
 fn a_pin_keeps_the_log_for_a_reader_within_bounds() {
     let opened = open(&SimulatedDisk::new(), &options(Durability::Buffered));
     let log = &opened.log;

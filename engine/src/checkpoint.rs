@@ -30,6 +30,12 @@ pub(crate) fn begin(node: &Arc<Node>, store: &Arc<Store>, ticket: Ticket, dir: P
 }
 
 fn make(node: &Arc<Node>, store: &Arc<Store>, dir: &Path) -> Result<Applied, String> {
+    link(node, store, dir)?;
+    node.rocks.inspect(dir)
+}
+
+/// Links the partition's files, what is applied now among them, into `dir`.
+pub(crate) fn link(node: &Arc<Node>, store: &Arc<Store>, dir: &Path) -> Result<(), String> {
     let database = match node.open(store, Patience::Wait) {
         Ok(database) => database,
         Err(NotOpen::Busy | NotOpen::Gone) => {
@@ -39,15 +45,13 @@ fn make(node: &Arc<Node>, store: &Arc<Store>, dir: &Path) -> Result<Applied, Str
     };
     // so that little is left to flush while the gate is held
     flush::flush(node, store)?;
-    {
-        let _gate = lock(&store.gate);
-        (node.hooks.sync_log)(store.id, store.applied_decree())?;
-        rocksdb::checkpoint::Checkpoint::new(&database.db)
-            .and_then(|checkpoint| checkpoint.create_checkpoint(dir))
-            .map_err(|error| error.to_string())?;
-        node.forget_memtable(store);
-    }
-    node.rocks.inspect(dir)
+    let _gate = lock(&store.gate);
+    (node.hooks.sync_log)(store.id, store.applied_decree())?;
+    rocksdb::checkpoint::Checkpoint::new(&database.db)
+        .and_then(|checkpoint| checkpoint.create_checkpoint(dir))
+        .map_err(|error| error.to_string())?;
+    node.forget_memtable(store);
+    Ok(())
 }
 
 /// Puts the checkpoint in `from` in the place of what the partition has. What it had is deleted.

@@ -3,10 +3,11 @@
 use crate::catalogue::{Catalogue, Entry, Health, sync_dir};
 use crate::checkpoint;
 use crate::event::{EngineEvent, Hooks};
-use crate::node::{Node, start_threads};
+use crate::node::{Node, SCRATCH, start_threads};
 use crate::options::EngineOptions;
 use crate::partition::Partition;
 use crate::rocks::Rocks;
+use crate::scrub::{self, Scrubbed};
 use crate::store::{Store, lock};
 use commands::rows::own::Applied;
 use std::collections::BTreeMap;
@@ -86,8 +87,6 @@ impl Drop for Owner {
         self.stop();
     }
 }
-
-const SCRATCH: &str = "scratch";
 
 /// Open files that one instance may need: tables of a few levels, and its own few.
 const FILES_PER_INSTANCE: u64 = 24;
@@ -203,7 +202,13 @@ impl Engine {
 
     /// A path for a checkpoint that comes or goes: on the engine's file system, emptied at every start.
     pub fn scratch(&self, name: &str) -> PathBuf {
-        self.node().options.dir.join(SCRATCH).join(name)
+        self.node().scratch(name)
+    }
+
+    /// Reads every block of the partition's files from the disk, on this thread; `pace` hears of bytes read and says whether to go on.
+    /// Damage is a failure of the partition's storage like any other: `Failed` follows.
+    pub fn scrub(&self, id: PartitionId, pace: &mut dyn FnMut(usize) -> bool) -> Scrubbed {
+        scrub::scrub(self.node(), id, pace)
     }
 
     /// Whether the overlays are over their budget: hold writes back until the next `Applied`.

@@ -166,7 +166,7 @@ fn close_idle(node: &Arc<Node>) {
 }
 
 /// Closes the store's instance unless somebody uses it.
-fn close(node: &Arc<Node>, store: &Arc<Store>) -> bool {
+pub(crate) fn close(node: &Arc<Node>, store: &Arc<Store>) -> bool {
     flush_or_fail(node, store);
     let _gate = lock(&store.gate);
     let mut slot = store.slot();

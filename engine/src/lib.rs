@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Reading order: [`EngineOptions`], [`EngineEvent`], `partition` (what a worker does), `overlay`, `row_cache`; then `node` and
-//! `store` (what threads share), `apply`, `flush`, `fetch`, `checkpoint`, `digest`, `filter`; `catalogue`, `rocks`, `batch`.
+//! `store` (what threads share), `apply`, `flush`, `fetch`, `checkpoint`, `digest`, `scrub`, `filter`; `catalogue`, `rocks`, `batch`.
 //!
 //! Deliberately absent: replication, the log (it is asked to sync through a hook), the meaning of rows (that is `commands`), async.
 
@@ -33,6 +33,7 @@ mod partition;
 mod pool;
 mod rocks;
 mod row_cache;
+mod scrub;
 mod store;
 
 pub use batch::Malformed;
@@ -43,3 +44,4 @@ pub use fetch::Fetched;
 pub use options::EngineOptions;
 pub use partition::{Partition, PartitionStats, Read, Sealed, StageError, Written};
 pub use pool::contains_panics;
+pub use scrub::Scrubbed;

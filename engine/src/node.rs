@@ -20,6 +20,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use types::{Decree, PartitionId};
 
+pub(crate) const SCRATCH: &str = "scratch";
+
 /// See the module.
 pub(crate) struct Node {
     pub(crate) options: EngineOptions,
@@ -134,6 +136,11 @@ impl Node {
 
     pub(crate) fn dir(&self, id: PartitionId, number: u64) -> PathBuf {
         self.options.dir.join(format!("{id}-{number}"))
+    }
+
+    /// A path for files that come or go, emptied at every start.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.options.dir.join(SCRATCH).join(name)
     }
 
     pub(crate) fn submit(&self, job: Job) {

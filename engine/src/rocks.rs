@@ -110,6 +110,21 @@ impl Rocks {
         decode(value.as_deref())
     }
 
+    /// Opens the files in `dir` to read them from the disk: nothing comes from a cache that was there before, nothing is left in one.
+    /// Holds few of the files open, however many there are.
+    pub(crate) fn open_past_caches(&self, dir: &Path, direct: bool) -> Result<DB, rocksdb::Error> {
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&Cache::new_lru_cache(8 << 20));
+        blocks.set_cache_index_and_filter_blocks(true);
+        let mut options = self.options.clone();
+        options.set_block_based_table_factory(&blocks);
+        options.set_max_open_files(64);
+        options.set_use_direct_reads(direct);
+        // A row of many versions is read through, not jumped over.
+        options.set_max_sequential_skip_in_iterations(u64::MAX);
+        DB::open_for_read_only(&options, dir, false)
+    }
+
     /// What the files in `dir` hold, without changing them.
     pub(crate) fn inspect(&self, dir: &Path) -> Result<Applied, String> {
         let db =

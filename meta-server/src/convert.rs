@@ -1,7 +1,7 @@
 //! Between the wire and the cluster's brain. What a peer must say and does not is an error; nothing is guessed.
 
 use placement::{
-    Event, Finding, NodeAddress, NodeStatus, Refusal, ReplicaReport, Routes, Table,
+    Event, Finding, NodeAddress, NodeStatus, Refusal, ReplicaReport, Routes, Soundness, Table,
     TableSpecification, ToNode,
 };
 use proto::{BadMessage, common, meta};
@@ -95,8 +95,14 @@ fn replica(wire: &meta::ReplicaReport) -> Result<ReplicaReport, BadMessage> {
         epoch: wire.epoch,
         prepared: Decree(wire.prepared),
         last_ballot: Ballot(wire.last_ballot),
-        quarantined: wire.quarantined,
+        committed: Decree(wire.committed),
+        soundness: match (wire.damaged, wire.unsynced) {
+            (true, _) => Soundness::Damaged,
+            (false, true) => Soundness::Unsynced,
+            (false, false) => Soundness::Whole,
+        },
         learning: wire.learning,
+        diverged: wire.diverged,
     })
 }
 

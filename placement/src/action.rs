@@ -190,10 +190,22 @@ pub enum Finding {
         /// The new epoch.
         epoch: u64,
     },
-    /// No member's copy is whole although each was synced: only an operator can decide to go on with less.
+    /// No member's copy is whole, and not only because a power failure took what was unsynced of each: only an operator can decide to
+    /// go on with less.
     LostQuorum {
         /// Of what.
         partition: PartitionId,
+        /// Whose copies are damaged: nobody knows what they lack.
+        damaged: Vec<NodeId>,
+        /// Whose copies lack what was not synced, the one with the most first.
+        unsynced: Vec<NodeId>,
+    },
+    /// The members' copies differ at one decree and no majority says which is right.
+    Diverged {
+        /// Of what.
+        partition: PartitionId,
+        /// Who compared them.
+        primary: NodeId,
     },
 }
 
@@ -241,9 +253,31 @@ impl fmt::Display for Finding {
                 f,
                 "every member of partition {partition} lost its last writes in a power failure; node {node} has the most and goes on as epoch {epoch}"
             ),
-            Self::LostQuorum { partition } => write!(
+            Self::LostQuorum {
+                partition,
+                damaged,
+                unsynced,
+            } => {
+                write!(f, "no member of partition {partition} has a whole copy:")?;
+                for (index, node) in damaged.iter().enumerate() {
+                    let before = if index == 0 { " damaged on" } else { "," };
+                    write!(f, "{before} node {node}")?;
+                }
+                for (index, node) in unsynced.iter().enumerate() {
+                    let before = match (index, damaged.is_empty()) {
+                        (0, true) => " without its last writes on",
+                        (0, false) => ", without its last writes on",
+                        _ => ",",
+                    };
+                    let most = if index == 0 { " (has the most)" } else { "" };
+                    write!(f, "{before} node {node}{most}")?;
+                }
+                f.write_str("; it does not serve until an operator decides")
+            }
+            Self::Diverged { partition, primary } => write!(
                 f,
-                "no member of partition {partition} has a whole copy; it does not serve until an operator decides"
+                "the copies of partition {partition} differ and no majority of them agrees, as its primary on node {primary} found; \
+                 they are left as they are until an operator decides"
             ),
         }
     }

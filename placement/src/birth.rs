@@ -6,7 +6,7 @@
 use crate::choose::Tally;
 use crate::cluster::{Holder, Pending};
 use crate::errands::Errand;
-use crate::{Action, Cluster};
+use crate::{Action, Cluster, Soundness};
 use types::{Ballot, Configuration, Decree, Instant, Member, NodeId, PartitionId, TableId};
 
 /// A plan: the members to be, the primary first, and who has its replica on disk.
@@ -220,7 +220,8 @@ impl Holder {
             epoch: 0,
             prepared: Decree::ZERO,
             last_ballot: Ballot::ZERO,
-            quarantined: false,
+            committed: Decree::ZERO,
+            soundness: Soundness::Whole,
             learning: false,
         }
     }

@@ -5,7 +5,8 @@ use crate::guardian::Learn;
 use crate::nodes::Node;
 use crate::outbox::Outbox;
 use crate::{
-    Action, Document, Entry, Event, Key, PAGE_PARTITIONS, Request, Settings, Table, ToNode, Token,
+    Action, Document, Entry, Event, Key, PAGE_PARTITIONS, Request, Settings, Soundness, Table,
+    ToNode, Token,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -92,7 +93,8 @@ pub(crate) struct Holder {
     pub(crate) epoch: u64,
     pub(crate) prepared: Decree,
     pub(crate) last_ballot: Ballot,
-    pub(crate) quarantined: bool,
+    pub(crate) committed: Decree,
+    pub(crate) soundness: Soundness,
     pub(crate) learning: bool,
 }
 

@@ -91,12 +91,27 @@ pub struct ReplicaReport {
     pub epoch: u64,
     /// Its last prepared decree.
     pub prepared: Decree,
-    /// Ballot of the last record that it has (rule C6).
+    /// Ballot of the last record that its log has (rule C6).
     pub last_ballot: Ballot,
-    /// Its copy can not be trusted to hold what it acknowledged; it must learn anew (rule C6).
-    pub quarantined: bool,
+    /// Up to where it knows its mutations to be committed.
+    pub committed: Decree,
+    /// Whether its copy can be trusted to hold what it acknowledged.
+    pub soundness: Soundness,
     /// It is learning.
     pub learning: bool,
+    /// It is the primary, and at their last comparison the members' copies differed with no majority to say which is right.
+    pub diverged: bool,
+}
+
+/// What a copy is worth to whoever looks for one to go on with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Soundness {
+    /// It has what it acknowledged, as far as its node knows.
+    Whole,
+    /// Its machine stopped before the last of it was synced: a prefix of what it acknowledged (rule C6).
+    Unsynced,
+    /// Log or storage are damaged, or it is not what the others have: nobody knows what is missing.
+    Damaged,
 }
 
 /// What an operator can ask for.

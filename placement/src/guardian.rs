@@ -6,20 +6,21 @@
 //! | too few members for `repair_delay` | the same with another node |
 //! | a replica that enough members do without | it is deleted, under the stored ballot |
 //! | every member of a buffered table lost unsynced writes in a power failure (rule C6) | the one with the most goes on alone, at the next epoch, and it is reported |
+//! | no member is whole, and one of them is damaged or the table is synced | nothing: it is reported with what each copy is |
 //!
-//! Not here: a dead primary (its secondaries propose a takeover) and a member that fell behind or is quarantined while others are
-//! not (its primary proposes its removal); and partitions whose members are all gone or damaged: nothing is decided about them silently.
+//! Not here: a dead primary (its secondaries propose a takeover) and a member that fell behind or is damaged while others are
+//! not (its primary proposes its removal). Nothing is decided silently about a partition whose members are all gone or damaged.
 
 use crate::cluster::{Holder, Partition, Pending};
 use crate::errands::Errand;
-use crate::{Action, Cluster, Finding, ToNode};
+use crate::{Action, Cluster, Finding, Soundness, ToNode};
 use std::cmp::Reverse;
-use types::{Configuration, Durability, Instant, NodeId, PartitionId, TableId};
+use types::{Configuration, Durability, Instant, Member, NodeId, PartitionId, TableId};
 
 /// Short partitions looked at in one go at most; the others have their turn a tick later.
 const GLANCES: usize = 4096;
 
-/// A learn that was asked for so often without showing up goes to another node, if there is one.
+/// A learn that was asked for so often without coming to its end goes to another node, if there is one.
 const PATIENCE: usize = 20;
 
 /// A learn that was asked for and is not yet seen done.
@@ -43,14 +44,20 @@ impl Cluster {
         let (Some(stored), None) = (&partition.stored, &partition.pending) else {
             return;
         };
-        if let Some((recovered, finding)) = recovery(id, partition, stored) {
-            // What was synced a power failure does not take: without every acknowledged write a copy is damaged, and that is not ours to decide.
-            if table.properties.durability == Durability::Sync {
-                actions.push(Action::Report(Finding::LostQuorum { partition: id }));
-                return;
+        if let Some(lost) = Lost::of(partition, stored) {
+            // What was synced a power failure does not take, and damage says nothing of what is missing: neither is ours to decide.
+            match lost.survivor(stored) {
+                Some(best) if table.properties.durability == Durability::Buffered => {
+                    let (recovered, finding) = recovery(id, stored, best);
+                    actions.push(Action::Report(finding));
+                    self.recover(id, recovered);
+                }
+                _ => actions.push(Action::Report(Finding::LostQuorum {
+                    partition: id,
+                    damaged: lost.damaged,
+                    unsynced: lost.unsynced,
+                })),
             }
-            actions.push(Action::Report(finding));
-            self.recover(id, recovered);
         } else if stored.len() < table.properties.replicas as usize {
             let since = *self.short.entry(id).or_insert(now);
             self.ask_for_learner(now, id, since, actions);
@@ -140,7 +147,7 @@ impl Cluster {
         self.tell(primary, message, actions);
     }
 
-    /// Who should learn: whoever was asked for before, for a while or as long as it is seen learning; then nodes that hold a copy, the
+    /// Who should learn: whoever was asked for before, for a while, or as long as it is seen learning and there is no other copy; then nodes that hold a copy, the
     /// most recent first; after the repair delay also the others, the emptiest first.
     fn learner(
         &self,
@@ -162,7 +169,10 @@ impl Cluster {
             let learning = partition
                 .holder(earlier.node)
                 .is_some_and(|holder| holder.learning);
-            if learning || !earlier.asks.is_multiple_of(PATIENCE) {
+            // It may hang. Another copy may have its turn then, but no node that would need all of it.
+            let another = |holder: &Holder| holder.node != earlier.node && fit(holder.node);
+            let stays = learning && !partition.holders.iter().any(another);
+            if stays || !earlier.asks.is_multiple_of(PATIENCE) {
                 return Some(earlier.node);
             }
         }
@@ -173,6 +183,8 @@ impl Cluster {
             .collect();
         holders.sort_unstable_by_key(|holder| {
             (
+                // A damaged copy saves its learner nothing.
+                holder.soundness == Soundness::Damaged,
                 Reverse((holder.epoch, holder.ballot, holder.prepared)),
                 holder.node,
             )
@@ -255,28 +267,46 @@ impl Cluster {
     }
 }
 
-/// Rule C6: if each member of the stored configuration says that it lost unsynced writes, the one whose last surviving record has the
-/// highest ballot, and then the most prepared, goes on alone. The raised epoch makes all other copies worthless.
-fn recovery(
-    id: PartitionId,
-    partition: &Partition,
-    stored: &Configuration,
-) -> Option<(Configuration, Finding)> {
-    let survivor = |node: NodeId| {
-        partition
-            .holder(node)
-            .filter(|holder| holder.quarantined && holder.epoch == stored.epoch)
-    };
-    if !stored
-        .members()
-        .all(|member| survivor(member.node).is_some())
-    {
-        return None;
+/// Members of a configuration none of which is whole.
+struct Lost {
+    damaged: Vec<NodeId>,
+    /// The one with the most first (rule C6): it has all that any of them knows to be committed, its last surviving record has the highest
+    /// ballot, and then it prepared the most. (Of a copy that is all in `RocksDB` no record may be left: that says nothing against it.)
+    unsynced: Vec<NodeId>,
+}
+
+impl Lost {
+    /// Nothing while one member is whole, or has yet to say what it is.
+    fn of(partition: &Partition, stored: &Configuration) -> Option<Self> {
+        let mut damaged = Vec::new();
+        let mut unsynced = Vec::new();
+        for member in stored.members() {
+            let holder = partition.holder(member.node)?;
+            match holder.soundness {
+                Soundness::Damaged => damaged.push(holder.node),
+                Soundness::Unsynced if holder.epoch == stored.epoch => unsynced.push(holder),
+                Soundness::Unsynced | Soundness::Whole => return None,
+            }
+        }
+        let committed = unsynced.iter().map(|holder| holder.committed).max();
+        unsynced.sort_by_key(|holder| {
+            let has_all = Some(holder.prepared) >= committed;
+            let most = (has_all, holder.last_ballot, holder.prepared);
+            (Reverse(most), holder.node)
+        });
+        let unsynced = unsynced.into_iter().map(|holder| holder.node).collect();
+        Some(Self { damaged, unsynced })
     }
-    let best = stored.members().copied().max_by_key(|member| {
-        survivor(member.node)
-            .map(|holder| (holder.last_ballot, holder.prepared, Reverse(member.node)))
-    })?;
+
+    /// Who goes on alone, if all lost nothing but what was unsynced: a damaged copy may have had more than any other.
+    fn survivor(&self, stored: &Configuration) -> Option<Member> {
+        let best = self.unsynced.first().filter(|_| self.damaged.is_empty())?;
+        stored.member(*best).copied()
+    }
+}
+
+/// Rule C6: the raised epoch makes all other copies worthless.
+fn recovery(id: PartitionId, stored: &Configuration, best: Member) -> (Configuration, Finding) {
     let epoch = stored.epoch + 1;
     let recovered = Configuration {
         ballot: stored.ballot.next(),
@@ -289,5 +319,5 @@ fn recovery(
         node: best.node,
         epoch,
     };
-    Some((recovered, finding))
+    (recovered, finding)
 }

@@ -41,6 +41,6 @@ mod tables;
 pub use action::{Action, Answer, BatchId, Finding, Refusal, ToNode};
 pub use cluster::{Cluster, RestoreError};
 pub use document::{Document, Entry, Key, NodeAddress, PAGE_PARTITIONS, Table, Write};
-pub use event::{Event, ReplicaReport, Request, TableSpecification, Token};
+pub use event::{Event, ReplicaReport, Request, Soundness, TableSpecification, Token};
 pub use queries::{NodeStatus, Routes};
 pub use settings::Settings;

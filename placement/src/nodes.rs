@@ -242,13 +242,20 @@ impl Cluster {
             })),
             _ => {}
         }
+        if replica.diverged {
+            actions.push(Action::Report(Finding::Diverged {
+                partition: id,
+                primary: node,
+            }));
+        }
         partition.hold(Holder {
             node,
             ballot: replica.ballot,
             epoch: replica.epoch,
             prepared: replica.prepared,
             last_ballot: replica.last_ballot,
-            quarantined: replica.quarantined,
+            committed: replica.committed,
+            soundness: replica.soundness,
             learning: replica.learning,
         });
         if let Some(session) = self.session_mut(node) {

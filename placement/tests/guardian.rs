@@ -3,7 +3,7 @@
 mod driver;
 
 use driver::*;
-use placement::{Action, Finding, ReplicaReport, TableSpecification};
+use placement::{Action, Finding, ReplicaReport, Soundness, TableSpecification};
 use types::{Ballot, Configuration, Decree, Durability, Incarnation, LearnSignature, Member};
 
 /// Three nodes, one partition: 1 is the primary, 2 and 3 are secondaries; ballot 1.
@@ -214,6 +214,26 @@ fn a_learn_is_asked_for_again_only_after_a_while_or_of_another_primary() {
     );
 }
 
+#[test]
+fn a_learn_without_end_gives_way_to_another_copy() {
+    let mut cluster = three_copies();
+    assert_eq!(
+        only_learners(cluster.change(1, p(0), configuration(2, 1, &[]))),
+        [add_learner(1, p(0), 2, 2)]
+    );
+    let hangs = ReplicaReport {
+        learning: true,
+        ..replica(p(0), 2)
+    };
+    cluster.report(2, hangs);
+    for _ in 0..19 {
+        let asked = cluster.pass(seconds(3), 1..=3);
+        assert_eq!(asked, [add_learner(1, p(0), 2, 2)]);
+    }
+    let asked = cluster.pass(seconds(3), 1..=3);
+    assert_eq!(asked, [add_learner(1, p(0), 2, 3)]);
+}
+
 fn only_learners(actions: Vec<Action>) -> Vec<Action> {
     use placement::ToNode;
     let learner = |action: &Action| {
@@ -341,7 +361,7 @@ fn when_every_member_lost_writes_in_a_power_failure_the_one_with_the_most_goes_o
         },
     );
     let lost = |last_ballot: u64, prepared: u64| ReplicaReport {
-        quarantined: true,
+        soundness: Soundness::Unsynced,
         last_ballot: Ballot(last_ballot),
         prepared: Decree(prepared),
         ..replica(p(0), 1)
@@ -377,10 +397,37 @@ fn when_every_member_lost_writes_in_a_power_failure_the_one_with_the_most_goes_o
 }
 
 #[test]
+fn a_copy_that_is_all_in_storage_is_not_less_than_one_that_has_a_log() {
+    let mut cluster = Driver::with_specification(
+        3,
+        TableSpecification {
+            durability: Durability::Buffered,
+            ..specification("t", 1, 3)
+        },
+    );
+    let lost = |last_ballot: u64, prepared: u64, committed: u64| ReplicaReport {
+        soundness: Soundness::Unsynced,
+        last_ballot: Ballot(last_ballot),
+        prepared: Decree(prepared),
+        committed: Decree(committed),
+        ..replica(p(0), 1)
+    };
+    assert_eq!(cluster.report(1, lost(1, 2, 0)), []);
+    assert_eq!(cluster.report(2, lost(0, 20, 20)), []);
+    let finding = Finding::Recovered {
+        partition: p(0),
+        node: node(2),
+        epoch: 1,
+    };
+    let actions = cluster.report(3, lost(1, 3, 0));
+    assert_eq!(actions.first(), Some(&Action::Report(finding)));
+}
+
+#[test]
 fn one_member_that_still_has_everything_is_enough_to_wait_for_its_proposal() {
     let mut cluster = three_copies();
     let lost = ReplicaReport {
-        quarantined: true,
+        soundness: Soundness::Unsynced,
         ..replica(p(0), 1)
     };
     assert_eq!(cluster.report(1, lost.clone()), []);
@@ -392,11 +439,64 @@ fn one_member_that_still_has_everything_is_enough_to_wait_for_its_proposal() {
 fn when_no_member_of_a_synced_table_is_whole_a_person_decides() {
     let mut cluster = three_copies();
     let damaged = ReplicaReport {
-        quarantined: true,
+        soundness: Soundness::Damaged,
         ..replica(p(0), 1)
     };
     assert_eq!(cluster.report(1, damaged.clone()), []);
     assert_eq!(cluster.report(2, damaged.clone()), []);
-    let finding = Finding::LostQuorum { partition: p(0) };
+    let finding = Finding::LostQuorum {
+        partition: p(0),
+        damaged: vec![node(1), node(2), node(3)],
+        unsynced: vec![],
+    };
     assert_eq!(cluster.report(3, damaged), [Action::Report(finding)]);
+}
+
+#[test]
+fn a_damaged_copy_is_nobodys_largest_the_others_are_named_with_what_they_have() {
+    let mut cluster = Driver::with_specification(
+        3,
+        TableSpecification {
+            durability: Durability::Buffered,
+            ..specification("t", 1, 3)
+        },
+    );
+    let lost = |soundness, prepared: u64| ReplicaReport {
+        soundness,
+        prepared: Decree(prepared),
+        ..replica(p(0), 1)
+    };
+    assert_eq!(cluster.report(1, lost(Soundness::Unsynced, 7)), []);
+    assert_eq!(cluster.report(2, lost(Soundness::Damaged, 99)), []);
+    let finding = Finding::LostQuorum {
+        partition: p(0),
+        damaged: vec![node(2)],
+        unsynced: vec![node(3), node(1)],
+    };
+    assert_eq!(
+        finding.to_string(),
+        "no member of partition 1.0 has a whole copy: damaged on node 2, without its last writes on node 3 (has the most), node 1; it does not serve until an operator decides"
+            .replace("1.0", &p(0).to_string())
+            .replace("node 1", &format!("node {}", node(1)))
+            .replace("node 2", &format!("node {}", node(2)))
+            .replace("node 3", &format!("node {}", node(3)))
+    );
+    assert_eq!(
+        cluster.report(3, lost(Soundness::Unsynced, 8)),
+        [Action::Report(finding)]
+    );
+}
+
+#[test]
+fn copies_that_differ_without_a_majority_are_reported_and_left_alone() {
+    let mut cluster = three_copies();
+    let diverged = ReplicaReport {
+        diverged: true,
+        ..replica(p(0), 1)
+    };
+    let finding = Finding::Diverged {
+        partition: p(0),
+        primary: node(1),
+    };
+    assert_eq!(cluster.report(1, diverged), [Action::Report(finding)]);
 }

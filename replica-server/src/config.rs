@@ -35,6 +35,12 @@ pub struct ReplicaConfig {
     pub budgets: Budgets,
     /// Failure detection.
     pub leases: Leases,
+    /// Copies for other servers.
+    pub learn: Learn,
+    /// Reading everything again, to find damage before it is needed.
+    pub scrub: Scrub,
+    /// Comparing the copies of partitions.
+    pub digest: Digest,
     /// Limits of the RESP port.
     pub resp: RespLimits,
 }
@@ -83,6 +89,40 @@ pub struct Leases {
     pub stall_timeout: Duration,
 }
 
+/// How whole copies are sent to servers that get one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Learn {
+    /// Bytes sent in a second at most, by all transfers together.
+    #[serde(deserialize_with = "size")]
+    pub rate: ByteSize,
+}
+
+/// How everything that is kept on the disk is read again and again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scrub {
+    /// How often everything is read; zero: never.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// Bytes read in a second at most, whether or not the interval suffices then; zero: nothing is read.
+    #[serde(deserialize_with = "size")]
+    pub rate: ByteSize,
+}
+
+/// How the copies of the partitions that this server leads are compared, one partition after the other, and the one that differs
+/// from a majority learnt anew.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Digest {
+    /// How often each partition has its turn; zero: never.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// How long a partition goes without one that was not written to since its copies were found equal.
+    #[serde(with = "humantime_serde")]
+    pub idle_interval: Duration,
+}
+
 /// Limits of the RESP port. Each is per server unless it says otherwise.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,6 +135,9 @@ pub struct RespLimits {
     /// Longest key.
     #[serde(deserialize_with = "size")]
     pub max_key: ByteSize,
+    /// How old the answers of a connection may be that said `READONLY`.
+    #[serde(with = "humantime_serde")]
+    pub readonly_staleness: Duration,
 }
 
 impl Default for ReplicaConfig {
@@ -112,6 +155,9 @@ impl Default for ReplicaConfig {
             default_table: "default".into(),
             budgets: Budgets::default(),
             leases: Leases::default(),
+            learn: Learn::default(),
+            scrub: Scrub::default(),
+            digest: Digest::default(),
             resp: RespLimits::default(),
         }
     }
@@ -143,6 +189,34 @@ impl Default for Leases {
     }
 }
 
+impl Default for Learn {
+    fn default() -> Self {
+        Self {
+            rate: ByteSize::mib(128),
+        }
+    }
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self {
+            interval: WEEK,
+            rate: ByteSize::mib(16),
+        }
+    }
+}
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self {
+            interval: WEEK,
+            idle_interval: WEEK * 8,
+        }
+    }
+}
+
+const WEEK: Duration = Duration::from_hours(7 * 24);
+
 impl Default for RespLimits {
     fn default() -> Self {
         let limits = resp_gateway::Limits::default();
@@ -150,6 +224,7 @@ impl Default for RespLimits {
             max_clients: limits.max_clients,
             max_bulk: ByteSize(limits.max_bulk as u64),
             max_key: ByteSize::kib(64),
+            readonly_staleness: Duration::from_secs(1),
         }
     }
 }
@@ -181,6 +256,11 @@ impl ReplicaConfig {
                 "budgets.log is {}, but must be at least four times budgets.memtables ({})",
                 self.budgets.log, self.budgets.memtables
             ));
+        }
+        if self.learn.rate.0 == 0 {
+            return Err(
+                "learn.rate must be more than nothing: learners would wait for ever".into(),
+            );
         }
         if self.budgets.open_partitions == 0 {
             return Err("budgets.open_partitions must be at least 1".into());

@@ -153,14 +153,14 @@ impl DataDirectory {
 
 /// What a file was found to hold.
 #[derive(Debug)]
-enum Read<T> {
+pub(crate) enum Read<T> {
     Absent,
     Whole(T),
     Damaged,
 }
 
 impl<T> Read<T> {
-    fn whole(self) -> Option<T> {
+    pub(crate) fn whole(self) -> Option<T> {
         match self {
             Self::Whole(value) => Some(value),
             Self::Absent | Self::Damaged => None,
@@ -168,7 +168,8 @@ impl<T> Read<T> {
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Read<T>, DirectoryError> {
+/// What such a file says.
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Read<T>, DirectoryError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Read::Absent),
@@ -189,7 +190,7 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Read<T>, DirectoryE
 }
 
 /// Replaces the file whole, durably: after a crash it holds the old or the new value.
-fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let json = serde_json::to_vec_pretty(value)?;
     let mut file = File::create(&fresh)?;

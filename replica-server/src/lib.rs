@@ -1,8 +1,8 @@
 //! A replica server: the shell around the protocol's core, the commit log and the storage engine.
 //!
-//! Reading order: `run` (what is started), `ending` (hand-over and end), `directory` and `cluster` (who this node is, what it knows of others),
+//! Reading order: `run` (what is started), `ending` and `hand_over`, `directory` and `cluster` (who this node is, what it knows of others),
 //! `worker` (replicas and commands), `services` (the ports), `peers` (other replica servers), `meta_link` (the meta leader),
-//! `stream_queue` and `inbox` (what connects them), `clock`, `room` (whether the disk has any). [`remote`] is a gateway's way to all replica servers.
+//! `stream_queue` and `inbox` (what connects them), `clock` and `clock_watch`, `room` (whether the disk has any), `scrub` and `compare` (damage is looked for). [`remote`] is a gateway's way to all replica servers.
 //!
 //! Not here: what may be acknowledged, served or proposed, and when (`replication`); what commands mean (`commands`); how rows are
 //! kept (`engine`).
@@ -10,21 +10,25 @@
 #![warn(missing_docs)]
 
 mod clock;
+mod clock_watch;
 mod cluster;
+mod compare;
 mod config;
 mod directory;
 mod ending;
+mod hand_over;
 mod inbox;
 mod meta_link;
 mod peers;
 pub mod remote;
 mod room;
 mod run;
+mod scrub;
 mod services;
 mod stream_queue;
 mod worker;
 
-pub use config::{Budgets, Leases, ReplicaConfig, RespLimits};
+pub use config::{Budgets, Digest, Learn, Leases, ReplicaConfig, RespLimits, Scrub};
 pub use directory::DirectoryError;
 pub use ending::Ending;
 pub use run::{Listening, StartError, run};

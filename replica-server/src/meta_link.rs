@@ -3,7 +3,6 @@
 //! Without it everything goes on but reconfiguration. What could not be sent is sent again by who wants it: replicas repeat their
 //! proposals, and a new stream begins with a report of everything.
 
-use crate::clock::WallClock;
 use crate::inbox::Input;
 use crate::peers::{Introduction, channel};
 use crate::stream_queue::{Batch, Queue};
@@ -167,12 +166,15 @@ fn report(h: &Hosted) -> meta::ReplicaReport {
         epoch: survey.epoch,
         prepared: survey.prepared.0,
         last_ballot: survey.last_ballot.0,
+        committed: survey.committed.0,
         member: survey.member && h.broken.is_none(),
-        quarantined: survey.unsynced,
+        unsynced: survey.unsynced,
         ready: false,
         signature: Some(survey.signature.into()),
         learning: survey.role == RoleKind::Learner,
         configuration: survey.configuration.as_ref().map(Into::into),
+        damaged: h.is_damaged(),
+        diverged: h.is_diverged(),
     }
 }
 
@@ -187,11 +189,10 @@ pub(crate) struct About {
 
 /// Keeps a stream to whichever meta server leads, for ever.
 pub(crate) async fn run(link: MetaLink, about: About, inbox: mpsc::UnboundedSender<Input>) {
-    let wall = WallClock::start();
     let mut pause = FIRST_PAUSE;
     loop {
         for meta in &about.metas {
-            let up = converse(&link, &about, meta, &inbox, &wall).await;
+            let up = converse(&link, &about, meta, &inbox).await;
             link.0.queue.borrow_mut().take();
             if up {
                 pause = FIRST_PAUSE;
@@ -209,7 +210,6 @@ async fn converse(
     about: &About,
     meta: &str,
     inbox: &mpsc::UnboundedSender<Input>,
-    wall: &WallClock,
 ) -> bool {
     let Ok(endpoint) = channel(meta) else {
         tracing::error!(meta, "this is no address of a meta server");
@@ -262,7 +262,6 @@ async fn converse(
             _ = beats.tick() => {
                 let beat = meta::Beat {
                     disk_bytes: (about.disk_bytes)(),
-                    wall_time: wall.at(crate::clock::now()).0,
                 };
                 queue.push(Said::Whole(message(from_node::Message::Beat(beat))));
             }

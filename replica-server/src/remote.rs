@@ -6,11 +6,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use commands::Reply;
 use commands::requests::RequestId;
-use resp_gateway::{Backend, OpenTableError, Request, Sink};
+use resp_gateway::{Backend, Intent, OpenTableError, Request, Sink};
 use slab::Slab;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tulpar_client::wire::{self, request::Operation, response};
 use tulpar_client::{Client, Completion, CompletionQueue, Error, Kind, Outcome, Table};
 
@@ -19,15 +20,18 @@ pub struct RemoteBackend {
     client: Client,
     outcomes: Arc<CompletionQueue>,
     waiting: RefCell<Slab<Sink>>,
+    /// How old may be what a connection reads that said `READONLY`.
+    readonly_staleness: Duration,
 }
 
 impl RemoteBackend {
     /// Nothing is sent before the first command.
-    pub fn new(client: Client) -> Rc<Self> {
+    pub fn new(client: Client, readonly_staleness: Duration) -> Rc<Self> {
         Rc::new(Self {
             client,
             outcomes: CompletionQueue::new(),
             waiting: RefCell::default(),
+            readonly_staleness,
         })
     }
 
@@ -87,12 +91,14 @@ impl RemoteBackend {
             Some(Ok(password)) => self.client.table_with_password(name, password).await,
             Some(Err(_)) => return Err(OpenTableError::WrongPassword),
         };
-        opened.map_err(|error| match error {
-            Error::Unauthorized(_) if password.is_none() => OpenTableError::PasswordRequired,
-            Error::Unauthorized(_) => OpenTableError::WrongPassword,
-            Error::NoSuchTable(_) => OpenTableError::NoSuchTable,
-            other => OpenTableError::Unavailable(other.to_string()),
-        })
+        opened
+            .map(|table| table.with_own_order())
+            .map_err(|error| match error {
+                Error::Unauthorized(_) if password.is_none() => OpenTableError::PasswordRequired,
+                Error::Unauthorized(_) => OpenTableError::WrongPassword,
+                Error::NoSuchTable(_) => OpenTableError::NoSuchTable,
+                other => OpenTableError::Unavailable(other.to_string()),
+            })
     }
 }
 
@@ -112,6 +118,10 @@ impl Backend for RemoteBackend {
     }
 
     fn execute(&self, table: &Table, request: Request<'_>, sink: Sink) {
+        if request.intent == Intent::StaleRead {
+            let table = table.with_staleness(self.readonly_staleness);
+            return self.forward(&table, request, None, sink);
+        }
         self.forward(table, request, None, sink);
     }
 }
@@ -165,9 +175,17 @@ fn text(error: &Error) -> String {
         Error::Rejected(text) => text.clone(),
         Error::OutcomeUnknown(_) | Error::NoSuchTable(_) => format!("ERR {error}"),
         Error::Unauthorized(_) => format!("NOAUTH {error}"),
+        Error::Unavailable(text) if is_redis_error(text) => text.clone(),
         Error::Timeout(_) | Error::Unavailable(_) => format!("TRYAGAIN {error}"),
     };
     text.replace(['\r', '\n'], " ")
+}
+
+/// Whether a server's reason not to take writes is in Redis' form already.
+fn is_redis_error(text: &str) -> bool {
+    ["NOREPLICAS ", "MISCONF "]
+        .iter()
+        .any(|code| text.starts_with(code))
 }
 
 #[cfg(test)]
@@ -180,6 +198,7 @@ mod tests {
             partition: 0,
             spec,
             args,
+            intent: Intent::of(spec),
         })
     }
 
@@ -206,6 +225,8 @@ mod tests {
             "ERR the outcome is unknown: lost  it"
         );
         assert!(said(Error::Unavailable("no primary".into())).starts_with("TRYAGAIN "));
+        let unable = "NOREPLICAS 1 of 2";
+        assert_eq!(said(Error::Unavailable(unable.into())), unable);
         assert!(said(Error::Unauthorized("no".into())).starts_with("NOAUTH "));
     }
 }

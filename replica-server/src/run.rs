@@ -4,25 +4,28 @@ use crate::cluster::Known;
 use crate::config::ReplicaConfig;
 use crate::directory::{DataDirectory, DirectoryError};
 use crate::ending::{self, Ending};
+use crate::hand_over::hand_over;
 use crate::inbox::Input;
 use crate::meta_link::{self, About, MetaLink};
 use crate::peers::beacons::{self, Pulse};
+use crate::peers::checkpoint::Pace;
+use crate::peers::clocks::Clocks;
 use crate::peers::incoming::{self, PeersService};
-use crate::peers::{Introduction, Peers};
+use crate::peers::{Arrivals, Introduction, Peers};
 use crate::remote::RemoteBackend;
 use crate::room;
 use crate::services::data::{self, DataService};
 use crate::services::inspect::{self, InspectService};
 use crate::services::resp::LocalBackend;
 use crate::worker::{Found, Logs, Parts, SharedLeases, Worker};
-use crate::{clock, worker};
+use crate::{clock, clock_watch, compare, scrub, worker};
 use commit_log::{Completions, DirectIo, Directory, Log, LogOptions};
 use engine::{Engine, EngineOptions, Hooks, Memory};
 use proto::common::NodeAddress;
 use proto::data::data_server::DataServer;
 use proto::inspect::inspect_server::InspectServer;
 use proto::peer::peers_server::PeersServer;
-use replication::Leases;
+use replication::{Afterwards, Leases};
 use rustix::process::{Resource, getrlimit};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
@@ -34,7 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tonic::transport::server::TcpIncoming;
 use tulpar_client::{Client, ClientOptions};
-use types::{Decree, Durability, Incarnation, PartitionId};
+use types::{ByteSize, Decree, Durability, Incarnation, PartitionId};
 
 /// Why a replica server did not start, or ended: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -239,6 +242,9 @@ fn open_storage(
             .map_err(|error| failed("the log", &path)(&error))?;
         let options = LogOptions {
             budget: config.budgets.log,
+            segment_size: segment_size(config.budgets.log),
+            // What learners still need of the log; beyond it they get a fresh checkpoint.
+            pinned: ByteSize(config.budgets.log.0 / 4),
             ..LogOptions::new(durability)
         };
         let mut visit = |record| finder.record(record, durability, &durable);
@@ -273,6 +279,12 @@ fn open_storage(
         engine.remove(deleted);
     }
     Ok((engine, logs, finder.finish()))
+}
+
+/// A log goes away segment by segment: a small one needs small ones.
+fn segment_size(budget: ByteSize) -> ByteSize {
+    let size = (budget.0 / 16).next_multiple_of(1 << 20);
+    ByteSize(size.clamp(1 << 20, 64 << 20))
 }
 
 #[allow(
@@ -346,13 +358,19 @@ async fn serve(
         },
         stall_timeout: config.leases.stall_timeout,
     };
+    let wall = Arc::new(clock::WallClock::start());
+    let clocks = Arc::new(Clocks::default());
     let beacons = beacons::start(
         ports.beacons,
-        introduction.clone(),
-        leases.clone(),
-        inbox.clone(),
-        pulse,
-        config.leases.beacon,
+        beacons::Parts {
+            introduction: introduction.clone(),
+            leases: leases.clone(),
+            inbox: inbox.clone(),
+            pulse,
+            wall: wall.clone(),
+            clocks: clocks.clone(),
+            interval: config.leases.beacon,
+        },
     )
     .map_err(|error| system(&error))?;
     let peers = Peers::new(
@@ -363,7 +381,13 @@ async fn serve(
     );
     peers.addresses(&known);
     let meta = MetaLink::new();
-    let scratch = engine.scratch("incoming");
+    let arrivals = Arrivals::new(
+        directory.part("data").join("incoming"),
+        engine.scratch("incoming"),
+    );
+    let learn_pace = Rc::new(Pace::new(config.learn.rate));
+    let scrubbed_logs = vec![logs.sync.clone(), logs.buffered.clone()];
+    let scrub_place = directory.part("scrub.json");
     let worker = Worker::new(Parts {
         directory,
         engine: engine.clone(),
@@ -372,10 +396,14 @@ async fn serve(
         known,
         peers,
         beacons,
+        wall,
         meta: meta.clone(),
         inbox: inbox.clone(),
+        learn_pace,
     });
     worker.recover(found);
+    let scrubber = scrub::start(&config.scrub, engine.clone(), scrubbed_logs, scrub_place)
+        .map_err(|error| system(&error))?;
 
     let (streams, mut arrived_streams) = mpsc::unbounded_channel();
     let (peer_streams, mut arrived_peers) = mpsc::unbounded_channel();
@@ -395,7 +423,7 @@ async fn serve(
                 introduction: introduction.clone(),
                 arrived: peer_streams,
                 inbox: inbox.clone(),
-                scratch,
+                arrivals,
             })
             .max_decoding_message_size(proto::MAX_MESSAGE)
             .max_encoding_message_size(proto::MAX_MESSAGE),
@@ -429,6 +457,8 @@ async fn serve(
     spawn_local(worker.clone().call_when_due());
     spawn_local(Peers::connect_all(worker.clone()));
     spawn_local(housekeeping(worker.clone(), heart));
+    spawn_local(clock_watch::watch(worker.clone(), clocks));
+    spawn_local(compare::compare_all(worker.clone(), config.digest.clone()));
     spawn_local(room::watch(
         worker.clone(),
         config.data_dir.clone(),
@@ -445,11 +475,11 @@ async fn serve(
     };
     spawn_local(meta_link::run(meta, about, inbox));
 
-    let client = Client::lazy(ClientOptions::new(config.meta.clone()))
+    let client = Client::lazy(ClientOptions::new(config.meta.clone()).fail_early())
         .map_err(|error| StartError::Config(error.to_string()))?;
-    let remote = RemoteBackend::new(client);
+    let remote = RemoteBackend::new(client, config.resp.readonly_staleness);
     spawn_local(remote.clone().answer());
-    let backend = LocalBackend::new(worker.clone(), remote);
+    let backend = LocalBackend::new(worker.clone(), remote, config.resp.readonly_staleness);
     let options = resp_gateway::Options {
         default_table: config.default_table.clone(),
         limits: resp_gateway::Limits {
@@ -464,7 +494,8 @@ async fn serve(
         tokio::select! {
             told = shutdown => {
                 if told == Ok(Ending::HandOver) {
-                    ending::hand_over(&worker).await;
+                    hand_over(&worker, Afterwards::Leave, |_| true).await;
+                    ending::farewell(&worker).await;
                 }
             }
             () = worker.stop.notified() => {}
@@ -473,6 +504,7 @@ async fn serve(
     resp_gateway::serve(ports.redis, options, backend, stop)
         .await
         .map_err(|error| system(&error))?;
+    let _ = tokio::task::spawn_blocking(move || drop(scrubber)).await;
     ending::end(&worker).await;
     match worker.failure() {
         Some(reason) => Err(StartError::Failed(reason)),

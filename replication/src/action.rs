@@ -3,7 +3,7 @@
 //! An action that takes time (an append, a read of the log, a checkpoint) goes out here and comes back as an `Event`; until
 //! then the replica relies on nothing. So the shell needs to know no order but that of the list.
 
-use crate::{Message, Refusal};
+use crate::{Asked, Message, Refusal};
 use types::{Ballot, Configuration, Decree, LearnSignature, Mutation, NodeId, RecordBody};
 
 /// What the shell must do.
@@ -25,6 +25,17 @@ pub enum Action {
         /// What.
         message: Message,
     },
+    /// Send `Message::Fresh` with these, and with the time at which this node would evaluate a read now.
+    Echo {
+        /// Whither.
+        to: NodeId,
+        /// What is answered.
+        asked: Asked,
+        /// Up to where everything is committed.
+        committed: Decree,
+    },
+    /// The copy is known to be fresher than before: reads that waited for that may be tried.
+    Refreshed,
     /// Give a mutation's effects to the engine, invisible until committed. Decrees come in order. Never for what this
     /// replica itself was told to `Submit`: those effects are staged since their evaluation.
     Stage(Mutation),

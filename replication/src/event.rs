@@ -4,6 +4,7 @@
 
 use crate::Message;
 use bytes::Bytes;
+use std::time::Duration;
 use types::{Configuration, Decree, LearnSignature, Mutation, NodeId, Timestamp};
 
 /// What happened.
@@ -22,6 +23,11 @@ pub enum Event {
         from: NodeId,
         /// What.
         message: Message,
+    },
+    /// Somebody reads at this secondary and wants a copy no older than that: `Replica::wants_freshness` said that it is worth asking.
+    FreshnessWanted {
+        /// The read's bound.
+        bound: Duration,
     },
     /// The append of this number is as safe as its action asked for.
     LogFlushed {
@@ -93,6 +99,11 @@ pub enum Event {
         to: NodeId,
         /// Whether this replica remains, as a secondary.
         then: Afterwards,
+    },
+    /// On the primary: digests of one decree say that this secondary's copy is not what a majority of the members has.
+    CopyDiffers {
+        /// Whose.
+        node: NodeId,
     },
     /// What this node has of the replica cannot be read, or is not what the others have.
     Damaged,

@@ -3,6 +3,7 @@
 //! Learning's own steps are in `learning`; proposing itself in the primary's place is in `proposing`.
 
 use crate::appends::Written;
+use crate::freshness::Freshness;
 use crate::learning::Progress;
 use crate::planted::{Bug, planted};
 use crate::replica::{Replica, Role};
@@ -24,6 +25,7 @@ pub(crate) struct Follower {
     /// When to ask for a stream, as long as there is none, and how often that was done.
     join_at: Instant,
     joins: u32,
+    pub(crate) freshness: Freshness,
 }
 
 /// The primary's mutations under one ballot, in decree order (L1).
@@ -54,6 +56,7 @@ impl Follower {
             succession: None,
             join_at: Instant::default(),
             joins: 0,
+            freshness: Freshness::default(),
         }
     }
 
@@ -371,7 +374,7 @@ impl Replica {
     }
 
     /// Commits what the primary committed, as far as this stream brought it: a leftover of a lower ballot may be another mutation.
-    fn follow_commit(&mut self, committed: Decree, actions: &mut Vec<Action>) {
+    pub(crate) fn follow_commit(&mut self, committed: Decree, actions: &mut Vec<Action>) {
         let ballot = self.ballot();
         let Some(stream) = self.stream().filter(|stream| stream.ballot == ballot) else {
             return;

@@ -9,7 +9,7 @@ use crate::planted::{Bug, planted};
 use crate::primary::Primary;
 use crate::replica::{Replica, Role, Vouched};
 use crate::{Action, Deletion, Flush, Message, Standing};
-use types::{Configuration, Instant, LearnSignature, NodeId, RecordBody};
+use types::{Ballot, Configuration, Instant, LearnSignature, NodeId, RecordBody};
 
 impl Replica {
     /// Somebody says that `configuration` is stored.
@@ -32,20 +32,26 @@ impl Replica {
         let (ballot, primary) = (configuration.ballot, configuration.primary.node);
         self.except_all(ballot, actions);
         self.survive(&configuration, actions);
+        let old = self.configuration.replace(configuration);
         // L2: the record is appended before anything that happens under the ballot, and everything waits for it.
-        let body = RecordBody::Configuration(configuration.clone());
-        self.appends
-            .append(body, Written::Configuration(ballot), Flush::Synced, actions);
+        self.append_configuration(actions);
         // C1: only a higher ballot settles a proposal.
         self.proposal = None;
         self.restart_at = None;
-        let old = self.configuration.replace(configuration);
         let role = std::mem::replace(&mut self.role, Role::Inactive);
         self.role = self.next_role(old.as_ref(), role, actions);
         self.served |= self.is_member();
         if primary == self.identity.me && !self.is_member() {
             // Named as the primary after its copy was lost (C6): it cannot lead, and its secondaries must hear of it.
             self.restart_at = Some(Instant::default());
+        }
+    }
+
+    pub(crate) fn append_configuration(&mut self, actions: &mut Vec<Action>) {
+        if let Some(configuration) = self.configuration.clone() {
+            let written = Written::Configuration(configuration.ballot);
+            let body = RecordBody::Configuration(configuration);
+            self.appends.append(body, written, Flush::Synced, actions);
         }
     }
 
@@ -192,6 +198,27 @@ impl Replica {
         );
         // The others are told, until they know.
         self.restart_at = Some(Instant::default());
+    }
+
+    /// Only the copy itself can stop being one: its disk must know before anybody does without it.
+    pub(crate) fn copy_differs(&mut self, node: NodeId, actions: &mut Vec<Action>) {
+        let Role::Primary(primary) = &self.role else {
+            return;
+        };
+        let ballot = primary.ballot;
+        let secondary = self.configuration.as_ref().is_some_and(|known| {
+            known.ballot == ballot && known.secondaries.iter().any(|member| member.node == node)
+        });
+        if secondary && primary.serves() {
+            let message = Message::Differs { ballot };
+            actions.push(Action::Send { to: node, message });
+        }
+    }
+
+    pub(crate) fn on_differs(&mut self, from: NodeId, ballot: Ballot, actions: &mut Vec<Action>) {
+        if self.follows(from, ballot, actions) && self.is_member() {
+            self.damaged(actions);
+        }
     }
 
     /// C5: a replica that some proposal may still name goes only under a stored configuration that shuts that out.

@@ -49,6 +49,9 @@ impl Replica {
         if configuration.ballot < self.ballot() {
             return self.send_stale(from, actions);
         }
+        if configuration.ballot < self.identity.deleted {
+            return;
+        }
         let named = configuration.contains(self.identity.me) && !planted(Bug::TeachesMember);
         if configuration.primary.node != from || named {
             return;
@@ -109,6 +112,8 @@ impl Replica {
         self.append_boot(actions);
     }
 
+    /// Damage behind which there is such a record, by checkpoint, is of no account to the log any more. What it may have taken besides the
+    /// copy is said again: the ballot first (L2), so that it is not gone if the process ends here; the boot afterwards (C6), by `append_boot`.
     fn append_reset(
         &mut self,
         signature: LearnSignature,
@@ -116,6 +121,10 @@ impl Replica {
         kind: LearnKind,
         actions: &mut Vec<Action>,
     ) {
+        if kind == LearnKind::Checkpoint {
+            self.append_configuration(actions);
+            self.boot_marked = ALL_SYNCED;
+        }
         let epoch = self.epoch;
         let body = RecordBody::Reset {
             signature,
@@ -245,6 +254,7 @@ impl Replica {
             follower.stream = None;
         }
         self.append_reset(signature, decree, LearnKind::Checkpoint, actions);
+        self.append_boot(actions);
     }
 
     /// The checkpoint is this replica's data now.
@@ -312,11 +322,15 @@ impl Replica {
         }
     }
 
-    /// The word is also a vouch: from its promotion on, this node could take the partition over (R2, R3).
+    /// The word is also a vouch: from its promotion on, this node could take the partition over (R2, R3). It waits for its ballot to be
+    /// on disk (L2): the primary asks again.
     fn send_learn_ready(&mut self, to: NodeId, actions: &mut Vec<Action>) {
         let Some(signature) = self.standing.whole() else {
             return;
         };
+        if self.persisted < self.ballot() {
+            return;
+        }
         self.vouch(to);
         let (ballot, incarnation) = (self.ballot(), self.identity.incarnation);
         let message = Message::LearnReady {

@@ -149,6 +149,11 @@ impl Leases {
         self.incarnation
     }
 
+    /// How long a span may truly have been that this node's clock measured: no clock runs slower than the settings allow for.
+    pub(crate) fn longest(&self, measured: Duration) -> Duration {
+        measured * 100 / (100 - self.settings.drift_percent.min(99))
+    }
+
     /// Expect to hear from `peer` from now on: this node shares partitions with it and sends it beacons.
     pub fn watch(&mut self, peer: NodeId, now: Instant) {
         let peer = self.peer(peer, now);
@@ -379,12 +384,21 @@ impl Leases {
         }) && !self.bars(grantor, partition, ballot)
     }
 
-    fn bars(&self, grantor: NodeId, partition: PartitionId, ballot: Ballot) -> bool {
+    /// R2: whether `grantor` made an exception of the partition, so that its lease never counts under `ballot`.
+    pub(crate) fn bars(&self, grantor: NodeId, partition: PartitionId, ballot: Ballot) -> bool {
         let barred = self
             .barred
             .get(&partition)
             .and_then(|barred| barred.get(&grantor));
         barred.is_some_and(|&below| ballot < below && !planted(Bug::IgnoresExceptions))
+    }
+
+    /// Whether `node` was heard of in a later life than that one.
+    pub(crate) fn outlived(&self, node: NodeId, life: Incarnation) -> bool {
+        self.peers.get(&node).is_some_and(|peer| {
+            let granted = peer.held.as_ref().map(|held| held.grantor);
+            granted.max(Some(peer.holder)) > Some(life)
+        })
     }
 
     /// Whether this node holds `peer`'s lease, for whatever it is worth to a partition.

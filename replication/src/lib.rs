@@ -17,7 +17,7 @@
 //! where copies should be (`placement`), noticing that this node hangs (R6, the server's), and expiry (R7, the evaluator's).
 //!
 //! Reading order: [`Event`], [`Action`], [`Message`], then `replica` (the entrance), `install` (new configurations), `primary`,
-//! `serving`, `follower`, `proposing`, `teaching` and `learning` (the two sides of a learn), `recovery`, and [`Leases`] beside them.
+//! `serving`, `follower`, `freshness`, `proposing`, `teaching` and `learning` (the two sides of a learn), `recovery`, and [`Leases`] beside them.
 //!
 //! # The rules
 //!
@@ -64,6 +64,7 @@ mod action;
 mod appends;
 mod event;
 mod follower;
+mod freshness;
 mod install;
 mod learning;
 mod lease;
@@ -86,6 +87,8 @@ pub use event::{Afterwards, Deletion, Event, LogRead, MetaStream};
 pub use action::{Action, Flush, RoleKind};
 
 pub use message::Message;
+
+pub use freshness::Asked;
 
 pub use replica::{Identity, Replica, Survey};
 

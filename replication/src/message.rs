@@ -3,7 +3,8 @@
 //! Every message carries what its receiver needs to reject it: the ballot, and from learners and members their learn
 //! signature. None is trusted to arrive once, in order, or at all. Beacons are not here: they are between nodes (`lease`).
 
-use types::{Ballot, Configuration, Decree, Incarnation, LearnSignature, Mutation};
+use crate::Asked;
+use types::{Ballot, Configuration, Decree, Incarnation, LearnSignature, Mutation, Timestamp};
 
 /// A message between two replicas of a partition.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +53,17 @@ pub enum Message {
         /// The sender's learn (C4, C5).
         signature: LearnSignature,
     },
+    /// Secondary to its primary: somebody reads here. How far must I be to have all that was acknowledged before I asked?
+    AskFreshness(Asked),
+    /// The answer of a primary that could have answered a read itself.
+    Fresh {
+        /// What it answers.
+        asked: Asked,
+        /// Everything up to here is committed, and nothing above it was acknowledged before the asking.
+        committed: Decree,
+        /// When the primary would have evaluated a read.
+        time: Timestamp,
+    },
     /// The sender knows a higher ballot than the message it answers.
     Stale {
         /// What it knows.
@@ -78,6 +90,11 @@ pub enum Message {
         ballot: Ballot,
         /// Whether the primary stays, as a secondary.
         then: crate::Afterwards,
+    },
+    /// Primary to secondary: at one decree your copy is not what a majority of the members has. Learn anew (C5).
+    Differs {
+        /// The primary's ballot: a copy that was learnt anew is a member of a later one.
+        ballot: Ballot,
     },
     /// Primary to a node without a copy: become my learner.
     LearnOffer {
@@ -133,12 +150,14 @@ impl Message {
             | Self::Join { ballot }
             | Self::LearnLog { ballot, .. }
             | Self::LearnComplete { ballot, .. } => *ballot,
+            Self::AskFreshness(asked) | Self::Fresh { asked, .. } => asked.ballot,
             Self::TruncateAck { .. }
             | Self::PrepareAck { .. }
             | Self::Stale { .. }
             | Self::NotMember { .. }
             | Self::Resign { .. }
             | Self::TakeOver { .. }
+            | Self::Differs { .. }
             | Self::LearnOffer { .. }
             | Self::LearnRequest { .. }
             | Self::LearnReady { .. } => return None,

@@ -69,6 +69,14 @@ pub(crate) enum Reading {
     Sent,
 }
 
+/// Whether whoever hears commits was told of the last one since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Quiet {
+    /// The timer runs.
+    Pending,
+    Told,
+}
+
 impl Peer {
     /// A member at the beginning of a ballot.
     pub(crate) fn member(member: &Member, committed: Decree) -> Self {
@@ -228,25 +236,33 @@ impl Peer {
     }
 
     /// Whether something must be sent again if nothing comes from it.
-    fn waits(&self, committed: Decree) -> bool {
+    fn waits(&self, committed: Decree, quiet: Quiet) -> bool {
         match self.stage {
-            Stage::Member => self.owes() || self.life.is_none() || self.uninformed(committed),
-            Stage::Following => self.owes() || self.uninformed(committed),
+            Stage::Member => {
+                self.owes() || self.life.is_none() || self.uninformed(committed, quiet)
+            }
+            Stage::Following => self.owes() || self.uninformed(committed, quiet),
             Stage::Offered { .. } | Stage::Completing | Stage::Ready => true,
             Stage::Catching(reading) => reading != Reading::Asked,
             Stage::Transfer { delivered } => delivered.is_some() || !self.truncated,
         }
     }
 
-    /// It was told of the last commit and has not said that it knows; before that, the quiet timer is about to tell it.
-    fn uninformed(&self, committed: Decree) -> bool {
-        self.committed < committed && self.told >= committed
+    /// It has not said that it knows of the last commit, and the quiet timer is not about to tell it: it was told, or did not hear commits
+    /// when others were told, or the ballot changed before anybody was.
+    fn uninformed(&self, committed: Decree, quiet: Quiet) -> bool {
+        self.committed < committed && (self.told >= committed || quiet == Quiet::Told)
     }
 
     /// When it is to be sent again what it did not answer: seldomer each time, so that a dead peer costs little.
-    pub(crate) fn resend_at(&self, committed: Decree, settings: &Settings) -> Option<Instant> {
+    pub(crate) fn resend_at(
+        &self,
+        committed: Decree,
+        quiet: Quiet,
+        settings: &Settings,
+    ) -> Option<Instant> {
         let backoff = 1 << self.attempts.min(5);
-        self.waits(committed)
+        self.waits(committed, quiet)
             .then(|| self.attempt_at + settings.resend * backoff)
     }
 

@@ -73,6 +73,8 @@ bugs! {
 
     ExpiresByClock "R7" "a reply relies on an expiry that no committed mutation has reached"
 
+    DropsRequestIds "ids" "a request that comes again is carried out again"
+
     ObeysOnlyStored "C1" "a proposal under way gates nothing"
     ObeysOnlyProposed "C1" "a proposal under way counts as stored"
     OldBallotSettles "C1" "hearing the old ballot again settles a proposal"
@@ -104,6 +106,11 @@ bugs! {
     IgnoresBoot "C6" "a copy whose machine lost unsynced prepares is a member"
     AnySurvivor "C6" "when all lost something, not the largest copy becomes the truth"
     KeepsOldEpoch "C6" "a copy of an older epoch is a learner's base"
+
+    EchoesWithoutLease "stale reads" "a primary without leases says how fresh a secondary is"
+    EchoOvertakes "stale reads" "a secondary is fresh before it has committed what the primary had"
+    AgesFromReceipt "stale reads" "a copy's age counts from the answer, not from the asking"
+    EchoOfAnyLife "stale reads" "a clock that was read in another life of the node counts"
 
     SkipsFsync "disk" "a flush is reported without one"
     IgnoresFailedFsync "disk" "a failed fsync is taken for one that worked"

@@ -3,7 +3,7 @@
 //! Learners' progress is in `teaching`, changes of configuration in `proposing`. Evaluating commands is the shell's.
 
 use crate::appends::{Appends, Written};
-use crate::peer::Peer;
+use crate::peer::{Peer, Quiet};
 use crate::planted::{Bug, planted};
 use crate::prepared::{PreparedList, weight};
 use crate::proposing::Obeyed;
@@ -101,8 +101,27 @@ impl Primary {
         next
     }
 
+    fn quiet(&self) -> Quiet {
+        match self.quiet_at {
+            Some(_) => Quiet::Pending,
+            None => Quiet::Told,
+        }
+    }
+
     pub(crate) fn peer(&mut self, node: NodeId) -> Option<&mut Peer> {
         self.peers.iter_mut().find(|peer| peer.node == node)
+    }
+
+    /// A vouch that arrives late, from a life of its node that is over, never counts (R1): without a newer one the member is asked again.
+    fn forget_ended_lives(&mut self, leases: &Leases) {
+        for peer in &mut self.peers {
+            let ended = peer
+                .life
+                .is_some_and(|life| leases.outlived(peer.node, life));
+            if ended && !planted(Bug::CountsAnyLife) {
+                peer.life = None;
+            }
+        }
     }
 
     pub(crate) fn teaches(&self) -> bool {
@@ -121,12 +140,13 @@ impl Primary {
             return None;
         }
         let (committed, settings) = (replica.committed(), &replica.settings);
+        let quiet = self.quiet();
         let grace = (!self.grace_over).then_some(self.grace_check);
         let lag_matters = replica.proposal.is_none() && replica.can_spare_one();
         let peers = self.peers.iter().flat_map(|peer| {
             let lag = peer.lags_at(settings).filter(|_| lag_matters);
             [
-                peer.resend_at(committed, settings),
+                peer.resend_at(committed, quiet, settings),
                 lag,
                 peer.despair_at(settings),
             ]
@@ -231,6 +251,7 @@ impl Replica {
             }
             return;
         }
+        primary.forget_ended_lives(leases);
         let appends = (&mut self.appends, flush);
         primary.pump(now, &self.prepared, &self.settings, appends, actions);
         primary.settle_grace(now, self.identity.partition, &self.vouched, leases);
@@ -439,13 +460,14 @@ impl Replica {
             return;
         }
         let (ballot, last) = (primary.ballot, primary.last);
-        let quiet = primary.quiet_at.is_some_and(|at| at <= now);
-        if quiet {
+        let due = primary.quiet_at.is_some_and(|at| at <= now);
+        if due {
             primary.quiet_at = None;
         }
+        let quiet = primary.quiet();
         for peer in &mut primary.peers {
             let untold = peer.told < committed && peer.hears_commits();
-            if quiet && untold {
+            if due && untold {
                 peer.told = committed;
                 // What it owes it owes since before.
                 if !peer.owes() {
@@ -457,7 +479,7 @@ impl Replica {
                     message,
                 });
             } else if peer
-                .resend_at(committed, &self.settings)
+                .resend_at(committed, quiet, &self.settings)
                 .is_some_and(|at| at <= now)
             {
                 // It may have fallen silent before this ballot, and nobody says that again.

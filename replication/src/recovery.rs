@@ -137,8 +137,12 @@ impl Recovered {
             _ => false,
         };
         let mut epoch = self.reset.map_or(0, |reset| reset.epoch);
-        if let (Some(signature), Some(configuration)) = (standing.whole(), &self.configuration) {
-            // C6: a sole survivor's copy became the truth of a new epoch with its configuration.
+        let copy = match standing {
+            Standing::Whole(signature) | Standing::Unsynced(signature) => Some(signature),
+            _ => None,
+        };
+        if let (Some(signature), Some(configuration)) = (copy, &self.configuration) {
+            // C6: a sole survivor's copy became the truth of a new epoch with its configuration, and stays of it if power fails again.
             let member = configuration.member(identity.me);
             if member.is_some_and(|member| member.signature == signature) {
                 epoch = configuration.epoch;

@@ -15,6 +15,9 @@ pub enum Refusal {
     Reconciling,
     /// Ask again here, soon: a secondary's lease is missing. Reads only.
     LeaseMissing,
+    /// Ask again here when the primary has answered, or ask the primary: how old this copy is, is not known well enough. Reads at
+    /// secondaries only.
+    NotFresh,
     /// Ask again later: copies are missing. Writes only.
     TooFewMembers {
         /// How many there are.
@@ -32,6 +35,7 @@ impl fmt::Display for Refusal {
             Self::NotPrimary { .. } => f.write_str("this node is not the partition's primary"),
             Self::Reconciling => f.write_str("the partition's new primary is not ready yet"),
             Self::LeaseMissing => f.write_str("a secondary has not leased reads to this primary"),
+            Self::NotFresh => f.write_str("this secondary may be older than the read allows"),
             Self::TooFewMembers { members, needed } => write!(
                 f,
                 "the partition has {members} of the {needed} members that writes need"

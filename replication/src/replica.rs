@@ -1,7 +1,7 @@
 //! The replica: its state, its one entrance, and what it can be asked.
 //!
 //! This file only leads to the others: `install` (what a new configuration makes of the replica), `primary`, `serving` and `teaching`
-//! (the primary's side), `follower` and `learning` (the other side), `proposing` (changes of configuration). It decides nothing
+//! (the primary's side), `follower`, `freshness` and `learning` (the other side), `proposing` (changes of configuration). It decides nothing
 //! but which of them an event concerns.
 
 use crate::appends::{Appends, Written};
@@ -33,6 +33,9 @@ pub struct Identity {
     pub partition: PartitionId,
     /// How safely the table's writes are on disk before they count.
     pub durability: Durability,
+    /// Under which ballot this life of the node last deleted a replica of the partition. Offers of lower ones are late repetitions: a learn
+    /// by one of them would bear the name of a learn that others may count on (C5).
+    pub deleted: Ballot,
 }
 
 /// One replica of one partition.
@@ -95,6 +98,8 @@ pub struct Survey {
     pub member: bool,
     /// Whole but for what its machine had not synced when it stopped (C6).
     pub unsynced: bool,
+    /// Its log or storage are damaged, or it is not what the others have (C5).
+    pub damaged: bool,
     /// The recovery epoch of its data (C6).
     pub epoch: u64,
     /// The ballot of its newest mutation (C6).
@@ -166,7 +171,10 @@ impl Replica {
         }
         match event {
             Event::Submit { timestamp, effects } => self.submit(timestamp, effects, actions),
-            Event::Received { from, message } => self.receive(now, from, message, actions),
+            Event::Received { from, message } => {
+                self.receive(now, leases, from, message, actions);
+            }
+            Event::FreshnessWanted { bound } => self.ask_freshness(now, bound, actions),
             Event::LogFlushed { number } => self.log_flushed(now, number, actions),
             Event::Tick => self.tick(now, leases, actions),
             Event::PeerLost { node } => self.peer_lost(now, node, actions),
@@ -201,6 +209,7 @@ impl Replica {
                 self.checkpoint_installed(signature, decree, actions);
             }
             Event::HandOver { to, then } => self.hand_over(to, then, actions),
+            Event::CopyDiffers { node } => self.copy_differs(node, actions),
             Event::Damaged => self.damaged(actions),
             Event::Shutdown => self.shut_down(actions),
             Event::Delete(deletion) => self.delete(deletion, actions),
@@ -209,7 +218,14 @@ impl Replica {
         self.announce(actions);
     }
 
-    fn receive(&mut self, now: Instant, from: NodeId, message: Message, actions: &mut Vec<Action>) {
+    fn receive(
+        &mut self,
+        now: Instant,
+        leases: &Leases,
+        from: NodeId,
+        message: Message,
+        actions: &mut Vec<Action>,
+    ) {
         match message {
             Message::Truncate {
                 configuration,
@@ -242,6 +258,14 @@ impl Replica {
             } => {
                 self.on_prepare_ack(now, from, (ballot, signature), prepared, committed);
             }
+            Message::AskFreshness(asked) => {
+                self.on_ask_freshness(now, from, asked, leases, actions);
+            }
+            Message::Fresh {
+                asked,
+                committed,
+                time,
+            } => self.on_fresh(now, from, asked, (committed, time), actions),
             Message::Stale { configuration } => self.configuration_known(configuration, actions),
             Message::Join { ballot } => self.on_join(now, from, ballot, actions),
             Message::NotMember { ballot } => self.on_not_member(now, from, ballot, actions),
@@ -249,6 +273,7 @@ impl Replica {
             Message::TakeOver { ballot, then } => {
                 self.on_take_over(now, from, ballot, then, actions);
             }
+            Message::Differs { ballot } => self.on_differs(from, ballot, actions),
             Message::LearnOffer {
                 configuration,
                 attempt,
@@ -354,6 +379,12 @@ impl Replica {
             .min()
     }
 
+    /// Whether the newest configuration that it knows to be stored makes this node the primary, whatever it is by now.
+    pub fn names_itself(&self) -> bool {
+        let known = self.configuration.as_ref();
+        known.is_some_and(|known| known.primary.node == self.identity.me)
+    }
+
     /// Which partition.
     pub fn partition(&self) -> PartitionId {
         self.identity.partition
@@ -392,6 +423,11 @@ impl Replica {
         self.prepared.prepared()
     }
 
+    /// Whether what its disk has is known to be no copy (C5).
+    pub fn is_damaged(&self) -> bool {
+        self.standing == Standing::Damaged
+    }
+
     /// C5: whether the newest configuration names this copy, by the learn that this disk knows, and the copy is whole.
     pub fn is_member(&self) -> bool {
         self.configuration
@@ -420,6 +456,7 @@ impl Replica {
             configuration: self.configuration.clone(),
             member: self.is_member(),
             unsynced: matches!(self.standing, Standing::Unsynced(_)),
+            damaged: self.is_damaged(),
             epoch: self.epoch,
             last_ballot: self.prepared.last_ballot(),
             prepared: self.prepared.prepared(),

@@ -217,7 +217,7 @@ impl Replica {
         };
         let serves = primary.serves() || planted(Bug::TeachesEarly);
         let ballot = primary.ballot;
-        let mut promoted = None;
+        let (mut promoted, mut barred) = (None, false);
         for peer in primary.peers.iter_mut().filter(|peer| peer.is_learner()) {
             peer.catch_up(now, ballot, prepared, &settings, actions);
             let whole = peer.truncated
@@ -227,6 +227,7 @@ impl Replica {
                 peer.advanced(now);
                 actions.push(peer.complete(ballot));
             }
+            barred |= peer.stage == Stage::Ready && leases.bars(peer.node, partition, ballot);
             // R1 wants its lease from the proposal on: without it, reads would stop.
             let leased = |life| leases.counts(peer.node, life, partition, ballot, now);
             // C4.
@@ -243,6 +244,9 @@ impl Replica {
         }
         if let Some(member) = promoted {
             self.propose(now, |next| next.secondaries.push(member), actions);
+        } else if barred && serves && may_propose {
+            // It lost an earlier copy under this ballot, which it excepted for good: only under the next one its lease counts.
+            self.propose(now, |_| (), actions);
         }
     }
 

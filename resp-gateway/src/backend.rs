@@ -65,6 +65,8 @@ pub struct Request<'a> {
     pub spec: &'static CommandSpec,
     /// The command's name and its arguments. All keys belong to the partition.
     pub args: &'a [&'a [u8]],
+    /// What it is for.
+    pub intent: Intent,
 }
 
 /// What a command is for, when it is decided where it may run.
@@ -76,6 +78,17 @@ pub enum Intent {
     Read,
     /// It reads on a connection that said `READONLY`: a secondary may answer.
     StaleRead,
+}
+
+impl Intent {
+    /// Of a command on a connection that said nothing of `READONLY`.
+    pub fn of(spec: &CommandSpec) -> Self {
+        if spec.is_write() {
+            Self::Write
+        } else {
+            Self::Read
+        }
+    }
 }
 
 /// Why a table was not opened.

@@ -28,6 +28,9 @@ pub(crate) struct GatewayConfig {
     /// How long a command may take, retries included.
     #[serde(with = "humantime_serde")]
     deadline: Duration,
+    /// How old the answers of a connection may be that said `READONLY`.
+    #[serde(with = "humantime_serde")]
+    readonly_staleness: Duration,
     /// Bounds of the port and of each connection.
     limits: GatewayLimits,
 }
@@ -70,6 +73,7 @@ impl Default for GatewayConfig {
             allow_unauthenticated: false,
             default_table: "default".to_owned(),
             deadline: Duration::from_secs(5),
+            readonly_staleness: Duration::from_secs(1),
             limits: GatewayLimits::default(),
         }
     }
@@ -123,8 +127,10 @@ pub(crate) fn serve(settings: &Settings, reporter: &Reporter) -> anyhow::Result<
         let stop = until_told_to_stop()?;
         let listener = resp_gateway::bind(address)
             .with_context(|| format!("cannot listen on {}", config.listen))?;
-        let client = ClientOptions::new(config.meta.clone()).deadline(config.deadline);
-        let backend = RemoteBackend::new(Client::lazy(client)?);
+        let client = ClientOptions::new(config.meta.clone())
+            .deadline(config.deadline)
+            .fail_early();
+        let backend = RemoteBackend::new(Client::lazy(client)?, config.readonly_staleness);
         tokio::task::spawn_local(backend.clone().answer());
         reporter.ready(Listening {
             grpc: None,

@@ -12,10 +12,11 @@ macro_rules! counter {
             /// Before the first.
             pub const ZERO: Self = Self(0);
 
-            /// The one after this.
+            /// The one after this; the last's is the last. No history gets there, but bytes from elsewhere can say it, and it must not
+            /// become the first.
             #[must_use]
             pub const fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
 
             /// The one before this; zero's is zero.
@@ -47,4 +48,16 @@ counter! {
 counter! {
     /// A mutation's serial number in its partition, from one. Zero: nothing yet.
     Decree
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_stay_between_their_ends() {
+        assert_eq!(Decree::ZERO.previous(), Decree::ZERO);
+        assert_eq!(Decree(7).next().previous(), Decree(7));
+        assert_eq!(Ballot(u64::MAX).next(), Ballot(u64::MAX));
+    }
 }

@@ -5,7 +5,7 @@ use super::partitions::primary;
 use crate::admin::connect;
 use proto::common::{Configuration, PartitionId};
 use proto::inspect::inspect_client::InspectClient;
-use proto::inspect::{DigestsResponse, ReplicaRequest};
+use proto::inspect::{DigestsRequest, DigestsResponse};
 use proto::meta::TableRoutes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub(crate) struct Digests {
     pub(crate) decree: u64,
     /// Each member's node with its digest, or why it gave none.
     pub(crate) copies: Vec<(u64, Result<String, String>)>,
+    /// The nodes whose copies learn anew because they were asked to.
+    pub(crate) repaired: Vec<u64>,
 }
 
 impl Digests {
@@ -47,6 +49,7 @@ impl Digests {
 /// Asks for every partition of a table. In the order of the partitions.
 pub(crate) async fn ask_all(
     routes: &TableRoutes,
+    repair: bool,
     secret: Option<&MetadataValue<Ascii>>,
 ) -> Vec<Heard> {
     let table = routes.table.as_ref();
@@ -72,7 +75,8 @@ pub(crate) async fn ask_all(
                 let secret = secret.cloned();
                 asked.spawn(async move {
                     let _turn = room.acquire_owned().await;
-                    (partition.index, ask(channel, partition, secret).await)
+                    let heard = ask(channel, partition, repair, secret).await;
+                    (partition.index, heard)
                 });
             }
             Some(Err(why)) => *slot = Err(format!("its primary does not answer: {why}")),
@@ -108,10 +112,12 @@ async fn channels(routes: &TableRoutes) -> HashMap<u64, Result<Channel, String>>
 async fn ask(
     channel: Channel,
     partition: PartitionId,
+    repair: bool,
     secret: Option<MetadataValue<Ascii>>,
 ) -> Heard {
-    let mut request = Request::new(ReplicaRequest {
+    let mut request = Request::new(DigestsRequest {
         partition: Some(partition),
+        repair,
     });
     if let Some(secret) = secret {
         request
@@ -137,6 +143,7 @@ fn read(answer: DigestsResponse) -> Digests {
         configuration: answer.configuration.unwrap_or_default(),
         decree: answer.decree,
         copies: answer.replicas.into_iter().map(copy).collect(),
+        repaired: answer.repaired,
     }
 }
 
@@ -153,6 +160,7 @@ mod tests {
                 .iter()
                 .map(|copy| (1, copy.map(str::to_owned).map_err(str::to_owned)))
                 .collect(),
+            repaired: Vec::new(),
         };
         assert!(digests(&[Ok("a"), Ok("a"), Ok("a")]).all_equal());
         assert!(digests(&[Ok("a")]).all_equal());

@@ -46,8 +46,17 @@ impl Session {
         match command {
             Command::Table(command) => tables::run(self.admin()?, command).await,
             Command::Nodes => nodes::list(self.admin()?).await,
-            Command::Partitions { name, digest } => {
-                partitions::list(self.admin()?, name, *digest).await
+            Command::Partitions {
+                name,
+                digest,
+                repair,
+            } => {
+                let ask = match (digest, repair) {
+                    (false, _) => partitions::Ask::Nothing,
+                    (true, false) => partitions::Ask::Digests,
+                    (true, true) => partitions::Ask::Repair,
+                };
+                partitions::list(self.admin()?, name, ask).await
             }
             Command::Route { key } => {
                 let name = self.connection.table.clone();

@@ -9,18 +9,22 @@ use proto::meta::TableRoutes;
 use serde_json::{Value, json};
 use types::{Slot, SlotRange};
 
-pub(super) async fn list(
-    admin: &mut Admin,
-    table: &str,
-    with_digests: bool,
-) -> Result<Answer, Failure> {
+/// What is wanted of the copies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ask {
+    Nothing,
+    Digests,
+    /// Those that differ from a majority learn anew.
+    Repair,
+}
+
+pub(super) async fn list(admin: &mut Admin, table: &str, ask: Ask) -> Result<Answer, Failure> {
     let routes = admin.show_table(table).await?;
-    if with_digests {
-        let heard = ask_all(&routes, admin.secret()).await;
-        Ok(compared(&routes, &heard))
-    } else {
-        Ok(placed(&routes))
+    if ask == Ask::Nothing {
+        return Ok(placed(&routes));
     }
+    let heard = ask_all(&routes, ask == Ask::Repair, admin.secret()).await;
+    Ok(compared(&routes, &heard))
 }
 
 /// Slot, partition and servers of `key`.
@@ -95,6 +99,7 @@ fn compared(routes: &TableRoutes, heard: &[Heard]) -> Answer {
     ]);
     let mut values = Vec::new();
     let mut doubtful = Vec::new();
+    let mut repaired = Vec::new();
     for (index, heard) in (0..).zip(heard) {
         let mut value = describe(routes, index);
         let (number, slots) = (index.to_string(), slots(routes, index));
@@ -134,6 +139,17 @@ fn compared(routes: &TableRoutes, heard: &[Heard]) -> Answer {
                     &mut value,
                     json!({ "ballot": ballot, "committed": digests.decree, "copies": copies }),
                 );
+                if !digests.repaired.is_empty() {
+                    let learning = nodes.names(digests.repaired.iter().copied());
+                    repaired.push(format!(
+                        "\nPartition {number} is learnt anew by {learning}."
+                    ));
+                    let repaired = digests.repaired.iter().map(|&node| nodes.describe(node));
+                    extend(
+                        &mut value,
+                        json!({ "repaired": repaired.collect::<Vec<_>>() }),
+                    );
+                }
                 digests.all_equal()
             }
             Err(why) => {
@@ -162,7 +178,11 @@ fn compared(routes: &TableRoutes, heard: &[Heard]) -> Answer {
     } else {
         format!("Not shown to be equal: partitions {}.", doubtful.join(", "))
     };
-    Answer::new(whole(routes, &values), format!("{lines}\n\n{verdict}"))
+    let repaired = repaired.concat();
+    Answer::new(
+        whole(routes, &values),
+        format!("{lines}\n\n{verdict}{repaired}"),
+    )
 }
 
 fn role(digests: &Digests, node: u64) -> &'static str {

@@ -1,6 +1,6 @@
 //! What happens to a lane: requests, answers, lost streams, routes, the passing of time.
 
-use super::request::{Name, Op, Verdict, judge};
+use super::request::{Op, Verdict, judge};
 use super::sequences::Sequences;
 use super::state::{Phase, Route, State};
 use crate::Error;
@@ -30,10 +30,11 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) fn new(home: Arc<Home>, partition: u32) -> Arc<Self> {
         let epoch = home.core.next_epoch();
+        let client = rand::random();
         Arc::new(Self {
             home,
             partition,
-            client: rand::random(),
+            client,
             state: Mutex::new(State {
                 route: None,
                 phase: Phase::Detached,
@@ -49,6 +50,9 @@ impl Lane {
                 detour: 0,
                 doubted: false,
                 reason: String::new(),
+                // Many clients do not all begin with the same member.
+                turn: client as usize,
+                shunned: Vec::new(),
                 driven: false,
             }),
         })
@@ -77,15 +81,10 @@ impl Lane {
     }
 
     /// Takes in a request behind all earlier ones. Its cost is reserved already.
-    pub(crate) fn submit(self: &Arc<Self>, mut op: Op) {
+    pub(crate) fn submit(self: &Arc<Self>, op: Op) {
         {
             let mut state = self.lock();
-            op.sequence = state.next_sequence;
-            state.next_sequence += 1;
-            if let Some(Name::Own { sequence, .. }) = &mut op.name {
-                *sequence = state.writes.begin();
-            }
-            state.waiting.push_back(op);
+            state.enqueue(op);
             self.pump_and_deliver(state);
         }
         self.home.core.driver.nudge();
@@ -101,7 +100,11 @@ impl Lane {
         let mut state = self.lock();
         let mut next = Some(first);
         while let Some((request, result)) = next {
-            self.answer(&mut state, request, result, out);
+            if request.op.aside.is_some() {
+                self.answered_aside(&mut state, request.op, result, out);
+            } else {
+                self.answer(&mut state, request, result, out);
+            }
             next = more();
         }
         self.settle_drain(&mut state, out);
@@ -121,7 +124,9 @@ impl Lane {
             // the lane has gone on without it; sending it again now would put it behind later ones
             let outcome = match verdict {
                 Verdict::Ended(outcome) => outcome,
-                Verdict::Again(refusal) => Err(Error::Unavailable(refusal.message)),
+                Verdict::Again(refusal) | Verdict::Unable(refusal) => {
+                    Err(Error::Unavailable(refusal.message))
+                }
                 Verdict::Unsure(refusal) => Err(op.without_answer(refusal.message)),
             };
             return state.end(op, outcome, out);
@@ -131,7 +136,7 @@ impl Lane {
             Verdict::Ended(outcome) => {
                 if matches!(outcome, Err(Error::OutcomeUnknown(_))) {
                     // reads before it may yet be refused: see `conflict`
-                    state.lost.add(op.sequence, op.operation.clone());
+                    state.lost.add(&op);
                     state.drain(false);
                 } else {
                     state.failures = 0;
@@ -148,12 +153,15 @@ impl Lane {
                 state.unsure(op, &refusal.message, out);
                 state.reason = refusal.message;
             }
-            Verdict::Again(refusal) => {
+            Verdict::Unable(refusal) if self.home.core.options.fail_early => {
+                state.drain(false);
+                let error = op.without_effect(Error::Unavailable(refusal.message));
+                state.end(op, Err(error), out);
+            }
+            Verdict::Again(refusal) | Verdict::Unable(refusal) => {
                 let not_primary = refusal.kind() == refusal::Kind::NotPrimary;
                 state.drain(true);
-                if self.learn_from(state, refusal) {
-                    state.redirect(Instant::now() + ABANDON_AFTER);
-                } else if not_primary {
+                if !self.follow(state, refusal) && not_primary {
                     // it knows no better: another one may
                     state.doubted = true;
                     self.home.refresh.notify_one();
@@ -171,6 +179,14 @@ impl Lane {
         out: &mut Deliveries,
     ) {
         let mut state = self.lock();
+        let is_aside = |lost: &Lost| lost.request.op.aside.is_some();
+        let (asides, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(is_aside);
+        for Lost { request, .. } in asides {
+            state.not_answered(request.op, out);
+        }
+        if lost.is_empty() {
+            return self.pump(&mut state, out);
+        }
         reason.clone_into(&mut state.reason);
         // at once the first time; a server that goes on ending its streams is asked with pauses
         let pause = state.failures > 0;
@@ -267,8 +283,17 @@ impl Lane {
                 out,
             );
         }
-        stream.each_write(self, |op| state.lost.add(op.sequence, op.operation.clone()));
+        stream.each_write(self, |op| state.lost.add(op));
         self.settle_drain(state, out);
+    }
+
+    /// Goes where a refusal points, if it knows better.
+    pub(super) fn follow(&self, state: &mut State, refusal: Refusal) -> bool {
+        let moved = self.learn_from(state, refusal);
+        if moved {
+            state.redirect(Instant::now() + ABANDON_AFTER);
+        }
+        moved
     }
 
     fn learn_from(&self, state: &mut State, refusal: Refusal) -> bool {

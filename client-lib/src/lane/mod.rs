@@ -19,8 +19,9 @@
 //!
 //! Reading order: [`request`] (a request, and what an answer to it means), `sequences` (of writes),
 //! [`state`] (what a lane knows and in which phase it is),
-//! [`events`] (what happens to it), [`sending`] (what it then does).
+//! [`events`] (what happens to it), [`sending`] (what it then does), `aside` (reads that a secondary may answer).
 
+mod aside;
 mod events;
 mod request;
 mod sending;
@@ -31,4 +32,4 @@ pub use request::Kind;
 pub use state::Route;
 
 pub(crate) use events::Lane;
-pub(crate) use request::{Name, Op};
+pub(crate) use request::{Aside, Name, Op};

@@ -2,9 +2,11 @@
 
 use crate::Error;
 use crate::completion::{Completion, Deliveries, Outcome};
+use crate::conflict::Order;
 use crate::request_id::RequestId;
 use proto::data::{Refusal, refusal, request::Operation, response};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use types::NodeId;
 
 /// Whether an operation changes anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +21,8 @@ pub enum Kind {
 pub(crate) struct Op {
     /// Its place in the lane.
     pub(crate) sequence: u64,
+    /// With whose other requests it keeps its order, if with any.
+    pub(crate) order: Option<Order>,
     pub(crate) operation: Operation,
     /// Encoded length of the operation.
     pub(crate) len: usize,
@@ -31,6 +35,22 @@ pub(crate) struct Op {
     /// None when its waiter was told that the deadline has passed.
     pub(crate) completion: Option<Completion>,
     pub(crate) cost: u32,
+    /// Of a read that a secondary was asked.
+    pub(crate) aside: Option<Aside>,
+}
+
+/// A read that allows for an age, at a secondary: outside the lane's order, and back in it if that refuses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aside {
+    pub(super) staleness: Duration,
+    pub(super) secondary: NodeId,
+}
+
+impl Aside {
+    /// As the protocol has it.
+    pub(crate) fn milliseconds(&self) -> u32 {
+        u32::try_from(self.staleness.as_millis()).unwrap_or(u32::MAX)
+    }
 }
 
 /// Under which request id a write is sent.
@@ -80,6 +100,8 @@ pub(super) enum Verdict {
     Ended(Outcome),
     /// It had no effect: it is sent again.
     Again(Refusal),
+    /// It had no effect, and there are no writes for now.
+    Unable(Refusal),
     /// It may have had an effect: it is sent again by its id.
     Unsure(Refusal),
 }
@@ -95,7 +117,10 @@ pub(super) fn judge(result: Option<response::Result>, op: &Op) -> Verdict {
     };
     let ended = |error| Verdict::Ended(Err(error));
     match refusal.kind() {
-        refusal::Kind::NotPrimary | refusal::Kind::Busy => Verdict::Again(refusal),
+        refusal::Kind::NotPrimary | refusal::Kind::Busy | refusal::Kind::NotFresh => {
+            Verdict::Again(refusal)
+        }
+        refusal::Kind::Unable => Verdict::Unable(refusal),
         refusal::Kind::OutcomeUnknown if op.name.is_some() => Verdict::Unsure(refusal),
         // An answer like any other: the same in every attempt.
         refusal::Kind::Rejected => ended(Error::Rejected(refusal.message)),

@@ -23,7 +23,10 @@ impl Lane {
         state.refused.sort_by_key(|op| op.sequence);
         if let Some(conflicts) = state.lost.test() {
             state.refused.retain_mut(|op| {
-                let misplaced = op.kind == Kind::Read && conflicts(op.sequence, &op.operation);
+                let misplaced = op.kind == Kind::Read
+                    && op
+                        .order
+                        .is_some_and(|order| conflicts(order, op.sequence, &op.operation));
                 if misplaced {
                     let error = Error::Unavailable(
                         "a later write of this key was lost with the connection".into(),

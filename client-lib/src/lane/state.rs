@@ -49,6 +49,9 @@ pub(super) struct State {
     pub(super) doubted: bool,
     /// What went wrong last, for error texts.
     pub(super) reason: String,
+    /// Whose turn it is to answer a read that allows for an age; and which secondaries had better not be asked, until when.
+    pub(super) turn: usize,
+    pub(super) shunned: Vec<(NodeId, Instant)>,
     /// The driver looks at this lane.
     pub(super) driven: bool,
 }
@@ -104,6 +107,16 @@ impl State {
             route.secondaries.get(turn).filter(|_| self.detour % 2 == 1)
         };
         Some(secondary().unwrap_or(&route.primary).node)
+    }
+
+    /// Takes in a request behind all others.
+    pub(super) fn enqueue(&mut self, mut op: Op) {
+        op.sequence = self.next_sequence;
+        self.next_sequence += 1;
+        if let Some(Name::Own { sequence, .. }) = &mut op.name {
+            *sequence = self.writes.begin();
+        }
+        self.waiting.push_back(op);
     }
 
     /// Sends nothing more until everything in flight is answered. `pause`: and then waits, if this is what starts it.
@@ -176,7 +189,7 @@ impl State {
     pub(super) fn unsure(&mut self, mut op: Op, reason: &str, out: &mut Deliveries) {
         if op.kind == Kind::Write {
             // reads before it may yet be refused: see `conflict`
-            self.lost.add(op.sequence, op.operation.clone());
+            self.lost.add(&op);
             op.lost = true;
         }
         if op.kind == Kind::Read || op.name.is_some() {

@@ -148,16 +148,19 @@ impl Session {
         if table.password.as_ref() != self.passwords.get(&request.table) {
             return refuse(Kind::Unauthorized, "WRONGPASS invalid password");
         }
-        if self
-            .refused
-            .get(&key)
-            .is_some_and(|&refused| request.epoch <= refused)
+        // Reads that may be old have no order among the others, and any server answers them.
+        let may_be_old = request.staleness > 0;
+        if !may_be_old
+            && self
+                .refused
+                .get(&key)
+                .is_some_and(|&refused| request.epoch <= refused)
         {
             return refuse(Kind::Busy, "behind a refused one");
         }
         let act = (state.script)(self.server, request);
         if let Act::Refuse(kind, message) = act {
-            if matches!(kind, Kind::Busy | Kind::NotPrimary) {
+            if matches!(kind, Kind::Busy | Kind::NotPrimary) && !may_be_old {
                 self.refused.insert(key, request.epoch);
             }
             return (act, Some(refusal(kind, message)));
@@ -171,7 +174,7 @@ impl Session {
             (partition.primary, partition.ballot)
         };
         let (primary, _) = configured(state);
-        if primary != self.server {
+        if primary != self.server && !may_be_old {
             self.refused.insert(key, request.epoch);
             let table = state
                 .tables

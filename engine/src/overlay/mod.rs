@@ -8,8 +8,8 @@
 //!    |  index: row -> its newest place in any of them                        |     index.rs
 //! ```
 //!
-//! The index and the order exist on a promoted partition only: a secondary keeps bytes and looks into none. What is below `applied`
-//! is in `RocksDB` too. Nothing here does IO, knows the row cache, or decides when to apply.
+//! The index and the order exist on a promoted partition, and on a secondary while somebody reads there: then for what is committed only.
+//! Any other secondary keeps bytes and looks into none. What is below `applied` is in `RocksDB` too. Nothing here does IO, knows the row cache, or decides when to apply.
 
 mod history;
 mod index;
@@ -66,6 +66,8 @@ pub(crate) struct Overlay {
     history: History,
     generations: VecDeque<Generation>,
     index: Option<Index>,
+    /// The index holds what is committed, which is up to here. Nothing: it holds everything, as it comes.
+    indexed_through: Option<Decree>,
     /// Mutations that delete every key and may not be in `RocksDB` yet.
     clears: VecDeque<Decree>,
     /// The last of them, in `RocksDB` or not: writes below it are seen no more.
@@ -87,6 +89,7 @@ impl Overlay {
             history: History::new(base),
             generations: VecDeque::new(),
             index: None,
+            indexed_through: None,
             clears: VecDeque::new(),
             floor: Decree::ZERO,
             applied: base,
@@ -259,7 +262,7 @@ impl Overlay {
         self.rotate_if_full(decree);
         let effects = held.effects.clone();
         self.hold(held);
-        if self.index.is_some() {
+        if self.index.is_some() && self.indexed_through.is_none() {
             self.enter_all(decree, &effects)?;
         }
         Ok(())
@@ -311,11 +314,41 @@ impl Overlay {
         self.reindex();
     }
 
-    /// Builds the index.
+    /// Builds the index of everything.
     pub(crate) fn promote(&mut self) {
-        if self.index.is_none() {
+        if self.index.is_none() || self.indexed_through.is_some() {
+            self.indexed_through = None;
             self.index = Some(Index::default());
             self.reindex();
+        }
+    }
+
+    /// Builds the index of what is committed. From now on [`Self::reveal`] is to be told of every commit.
+    pub(crate) fn index_committed(&mut self, committed: Decree) {
+        self.indexed_through = Some(committed);
+        self.index = Some(Index::default());
+        self.reindex();
+    }
+
+    /// Whether only what is committed is in the index.
+    pub(crate) fn indexes_committed(&self) -> bool {
+        self.index.is_some() && self.indexed_through.is_some()
+    }
+
+    /// What is committed by now enters the index, each row with a word to `written`, if it is one of what is committed.
+    pub(crate) fn reveal(&mut self, committed: Decree, mut written: impl FnMut(RowHash, &[u8])) {
+        let Some(through) = self.indexed_through.filter(|_| self.index.is_some()) else {
+            return;
+        };
+        self.indexed_through = Some(committed);
+        let new: Vec<(Decree, Bytes)> = self
+            .history
+            .range(through, committed)
+            .map(|(decree, held)| (decree, held.effects.clone()))
+            .collect();
+        for (decree, effects) in new {
+            // they were checked when they came
+            let _ = self.enter_each(decree, &effects, &mut written);
         }
     }
 
@@ -323,6 +356,7 @@ impl Overlay {
     pub(crate) fn demote(&mut self) {
         self.abandon();
         self.index = None;
+        self.indexed_through = None;
         for generation in &mut self.generations {
             generation.keys = Ordered::default();
             generation.others = Ordered::default();
@@ -503,11 +537,13 @@ impl Overlay {
 
     #[inline]
     fn enter(&mut self, hash: RowHash, row: &[u8], place: Place, remember: Remember) -> bool {
-        let (Some(index), Some(generation)) = (&mut self.index, self.generations.back_mut()) else {
+        // nearly always the last
+        let mut generations = self.generations.iter_mut().rev();
+        let holding = generations.find(|generation| generation.first <= place.decree);
+        let (Some(index), Some(generation)) = (&mut self.index, holding) else {
             return false;
         };
         let previous = index.insert(hash, row, place, &self.history, remember);
-        // after a rebuild the generation is the one that holds the place, which need not be the last: see `reindex`
         if previous.is_none_or(|previous| previous.decree < generation.first) {
             if row.get(2) == Some(&(Kind::Metadata as u8)) {
                 generation.keys.push(generation.first, place);
@@ -519,6 +555,15 @@ impl Overlay {
     }
 
     fn enter_all(&mut self, decree: Decree, effects: &Bytes) -> Result<(), Malformed> {
+        self.enter_each(decree, effects, &mut |_, _| {})
+    }
+
+    fn enter_each(
+        &mut self,
+        decree: Decree,
+        effects: &Bytes,
+        written: &mut impl FnMut(RowHash, &[u8]),
+    ) -> Result<(), Malformed> {
         let mut records = Records::of(effects);
         while let Some((offset, record)) = records.next_record()? {
             let (Record::Put(row, _) | Record::Delete(row)) = record else {
@@ -528,12 +573,14 @@ impl Overlay {
                 decree,
                 offset: offset as u32,
             };
-            self.enter(RowHash::of(row), row, place, Remember::No);
+            let hash = RowHash::of(row);
+            written(hash, row);
+            self.enter(hash, row, place, Remember::No);
         }
         Ok(())
     }
 
-    /// Enters every mutation anew. Rare: a promotion, a truncation.
+    /// Enters every mutation anew that belongs into the index. Rare: a promotion, a truncation.
     fn reindex(&mut self) {
         if self.index.is_none() {
             return;
@@ -554,6 +601,9 @@ impl Overlay {
                 ..Generation::default()
             });
             let last = after.get(i).copied().unwrap_or(self.last());
+            let last = self
+                .indexed_through
+                .map_or(last, |through| last.min(through));
             let held: Vec<(Decree, Bytes)> = self
                 .history
                 .range(first.previous(), last)

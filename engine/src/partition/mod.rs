@@ -164,6 +164,20 @@ impl Partition {
         self.forget_cached();
     }
 
+    /// Makes ready for reads of a copy that another node writes to. They see what is committed, and what they saw is above it only while all
+    /// keys are being deleted at once. Nothing happens if it is ready already.
+    pub fn read_committed(&mut self) {
+        if !self.overlay.is_indexed() {
+            self.overlay.index_committed(self.committed);
+            self.forget_cached();
+        }
+    }
+
+    /// Whether it is ready for reads.
+    pub fn is_readable(&self) -> bool {
+        self.overlay.is_indexed()
+    }
+
     /// Reads and writes no more: only bytes are kept. The open mutation is dropped.
     pub fn demote(&mut self) {
         self.overlay.demote();
@@ -203,7 +217,7 @@ impl Partition {
         } else {
             self.overlay.stage(held)?;
         }
-        if self.overlay.is_indexed() {
+        if self.overlay.is_indexed() && !self.overlay.indexes_committed() {
             self.forget_cached();
         }
         self.account();
@@ -222,11 +236,23 @@ impl Partition {
             self.waiting += held.effects.len();
             clears |= held.clears;
         }
+        self.reveal(up_to);
         self.committed = up_to;
         self.send_digests();
         if clears || self.waiting >= self.node().options.generation {
             self.send(self.committed, Vec::new());
         }
+    }
+
+    /// Readers of a copy that another node writes to see what is committed now, and nothing older in the row cache.
+    fn reveal(&mut self, up_to: Decree) {
+        let (cache, space) = (&self.owner.node.cache, self.space);
+        let cached = self.cached;
+        self.overlay.reveal(up_to, |hash, row| {
+            if cached {
+                cache.remove(space, hash, row);
+            }
+        });
     }
 
     /// Drops what is above `above` and not committed.
@@ -408,9 +434,11 @@ impl Partition {
     fn start_anew(&mut self) {
         self.life = self.store.life();
         let base = self.store.durable();
-        let indexed = self.overlay.is_indexed();
+        let (indexed, committed) = (self.overlay.is_indexed(), self.overlay.indexes_committed());
         self.overlay = Overlay::new(base.decree, self.node().options.generation);
-        if indexed {
+        if committed {
+            self.overlay.index_committed(base.decree);
+        } else if indexed {
             self.overlay.promote();
         }
         self.committed = base.decree;

@@ -1,4 +1,4 @@
-//! Evaluation on the primary: commands become the open mutation's effects and replies.
+//! Evaluation, on the primary (and of reads at a secondary: see [`Partition::read_committed`]): commands become the open mutation's effects and replies.
 //!
 //! A command leaves its effects or nothing. Every answer says up to which decree it looked: the server holds the reply until that is
 //! committed.

@@ -2,7 +2,7 @@
 
 use crate::harness::{Node, bulk, id, small};
 use commands::Interrupt;
-use engine::{EngineEvent, Memory};
+use engine::{EngineEvent, Memory, Scrubbed};
 use std::path::{Path, PathBuf};
 use types::Decree;
 
@@ -110,4 +110,71 @@ fn a_digest_over_a_damaged_table_says_that_the_partition_failed() {
         _ => None,
     });
     assert!(digest.is_err());
+}
+
+/// Scrubs without a pause.
+fn scrub(node: &Node, index: u32) -> Scrubbed {
+    node.engine.scrub(id(index), &mut |_| true)
+}
+
+#[test]
+fn a_scrub_finds_a_flipped_bit_under_an_open_partition_that_has_every_row_in_its_caches() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::open(small(dir.path()));
+    let mut partition = node.partition(0);
+    partition.promote();
+    for decree in 1..=300u64 {
+        let (key, value) = (format!("key {decree}"), "v".repeat(100));
+        node.mutate(&mut partition, decree, &[&["SET", &key, &value]]);
+        partition.commit(Decree(decree));
+    }
+    node.make_durable(&mut partition);
+    for decree in 1..=300u64 {
+        node.read(&mut partition, 400, &["GET", &format!("key {decree}")]);
+    }
+    let whole = scrub(&node, 0);
+    assert!(
+        matches!(whole, Scrubbed::Whole { bytes } if bytes > 1000),
+        "{whole:?}"
+    );
+    let stopped = node.engine.scrub(id(0), &mut |_| false);
+    assert_eq!(stopped, Scrubbed::Stopped);
+    let tables = files(dir.path(), ".sst");
+    assert!(!tables.is_empty());
+    for table in &tables {
+        flip_in_place(table, 1000);
+    }
+    let damaged = scrub(&node, 0);
+    assert!(matches!(damaged, Scrubbed::Damaged { .. }), "{damaged:?}");
+    assert_eq!(node.wait_for_failure(), id(0));
+    assert_eq!(scrub(&node, 0), Scrubbed::Nothing);
+    assert_eq!(scrub(&node, 7), Scrubbed::Nothing);
+}
+
+#[test]
+fn an_idle_partition_is_opened_for_its_scrub_only() {
+    let dir = tempfile::tempdir().unwrap();
+    two_durable_partitions(dir.path());
+    let node = Node::open(small(dir.path()));
+    let _partitions = [node.partition(0), node.partition(1)];
+    assert_eq!(node.engine.stats().open, 0);
+    for index in 0..2 {
+        assert!(matches!(scrub(&node, index), Scrubbed::Whole { .. }));
+        assert_eq!(node.engine.stats().open, 0);
+    }
+    let scratch = dir.path().join("scratch");
+    assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 0);
+}
+
+/// The same file, not another of the same name.
+fn flip_in_place(file: &Path, at: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(file)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], at).unwrap();
 }

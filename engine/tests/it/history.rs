@@ -38,7 +38,7 @@ fn words(parts: &[&str]) -> Vec<String> {
     parts.iter().map(|&part| part.to_owned()).collect()
 }
 
-fn writing() -> impl Strategy<Value = Vec<String>> {
+pub(crate) fn writing() -> impl Strategy<Value = Vec<String>> {
     let value =
         (0..200usize, any::<u8>()).prop_map(|(n, byte)| format!("{byte}").repeat(n / 3 + 1));
     prop_oneof![
@@ -56,7 +56,7 @@ fn writing() -> impl Strategy<Value = Vec<String>> {
     ]
 }
 
-fn reading() -> impl Strategy<Value = Vec<String>> {
+pub(crate) fn reading() -> impl Strategy<Value = Vec<String>> {
     prop_oneof![
         key().prop_map(|k| words(&["GET", &k])),
         key().prop_map(|k| words(&["HGETALL", &format!("h{k}")])),

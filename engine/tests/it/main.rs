@@ -4,6 +4,7 @@ mod bounds;
 mod checkpoints;
 mod cold;
 mod damage;
+mod followed;
 mod harness;
 mod history;
 mod requests;

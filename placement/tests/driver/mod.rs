@@ -4,7 +4,7 @@
 
 use placement::{
     Action, BatchId, Cluster, Document, Event, Key, NodeAddress, Refusal, ReplicaReport, Request,
-    Settings, Table, TableSpecification, ToNode, Token, Write,
+    Settings, Soundness, Table, TableSpecification, ToNode, Token, Write,
 };
 use std::time::Duration;
 use types::{
@@ -89,8 +89,10 @@ pub fn replica(partition: PartitionId, ballot: u64) -> ReplicaReport {
         epoch: 0,
         prepared: Decree(0),
         last_ballot: Ballot(ballot),
-        quarantined: false,
+        committed: Decree(0),
+        soundness: Soundness::Whole,
         learning: false,
+        diverged: false,
     }
 }
 

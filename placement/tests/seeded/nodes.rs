@@ -1,7 +1,7 @@
 //! How simulated nodes behave: as correct ones do, late and now and then in vain.
 
 use super::{Replica, World};
-use placement::{Event, ReplicaReport, ToNode};
+use placement::{Event, ReplicaReport, Soundness, ToNode};
 use rand::RngExt;
 use types::{
     Ballot, Configuration, Decree, Incarnation, LearnSignature, Member, NodeId, PartitionId,
@@ -186,8 +186,10 @@ impl Replica {
             epoch: 0,
             prepared: Decree(0),
             last_ballot: self.ballot,
-            quarantined: false,
+            committed: Decree(0),
+            soundness: Soundness::Whole,
             learning: false,
+            diverged: false,
         }
     }
 }

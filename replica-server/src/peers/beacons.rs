@@ -3,16 +3,18 @@
 //!
 //! What a grant means is `replication::lease`'s. Rule R6 is here: a node whose worker or log writer stands still vouches for nothing.
 
-use crate::clock;
+use crate::clock::{self, WallClock};
 use crate::inbox::Input;
-use crate::peers::codec::{decode_exceptions, encode_exceptions};
+use crate::peers::arrival::Answers;
+use crate::peers::clocks::Clocks;
+use crate::peers::codec::{decode_beacon, decode_reply, encode_beacon, encode_reply};
 use crate::peers::{Introduction, channel};
 use crate::services::data::Unfailing;
 use crate::worker::SharedLeases;
 use hashbrown::HashMap;
 use proto::peer::peers_client::PeersClient;
 use proto::peer::peers_server::{Peers, PeersServer};
-use proto::peer::{Beacon, BeaconReply, CheckpointDone, CheckpointPart, Greeting, PeerBatch};
+use proto::peer::{Beacon, BeaconReply, CheckpointPart, Greeting, PeerBatch};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
-use types::{Incarnation, Instant, NodeId};
+use types::{Instant, NodeId, Timestamp};
 
 /// What the worker tells the beacon thread.
 enum Order {
@@ -65,32 +67,28 @@ impl Pulse {
     }
 }
 
+/// What the thread shares with the rest of the node.
+pub(crate) struct Parts {
+    pub(crate) introduction: Introduction,
+    pub(crate) leases: SharedLeases,
+    pub(crate) inbox: mpsc::UnboundedSender<Input>,
+    pub(crate) pulse: Pulse,
+    pub(crate) wall: Arc<WallClock>,
+    pub(crate) clocks: Arc<Clocks>,
+    pub(crate) interval: Duration,
+}
+
 struct Shared {
-    introduction: Introduction,
-    leases: SharedLeases,
-    inbox: mpsc::UnboundedSender<Input>,
-    pulse: Pulse,
-    interval: Duration,
+    parts: Parts,
     /// Where notices to a holder go: its beacon stream to this node.
     holders: Mutex<HashMap<NodeId, mpsc::Sender<BeaconReply>>>,
 }
 
 /// Starts the thread on `listener`. It ends with the process.
-pub(crate) fn start(
-    listener: std::net::TcpListener,
-    introduction: Introduction,
-    leases: SharedLeases,
-    inbox: mpsc::UnboundedSender<Input>,
-    pulse: Pulse,
-    interval: Duration,
-) -> std::io::Result<Beacons> {
+pub(crate) fn start(listener: std::net::TcpListener, parts: Parts) -> std::io::Result<Beacons> {
     let (orders, inlet) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
-        introduction,
-        leases,
-        inbox,
-        pulse,
-        interval,
+        parts,
         holders: Mutex::default(),
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -123,12 +121,12 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 
 /// Notices peers that fell silent.
 async fn watch(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(shared.interval / 2);
+    let mut ticks = tokio::time::interval(shared.parts.interval / 2);
     loop {
         ticks.tick().await;
-        let lapsed = shared.leases.lock().lapsed(clock::now());
+        let lapsed = shared.parts.leases.lock().lapsed(clock::now());
         for node in lapsed {
-            let _ = shared.inbox.send(Input::PeerLost(node));
+            let _ = shared.parts.inbox.send(Input::PeerLost(node));
         }
     }
 }
@@ -148,7 +146,7 @@ async fn obey(shared: Arc<Shared>, mut inlet: mpsc::UnboundedReceiver<Order>) {
                 }
             }
             Order::Notice(holder) => {
-                let notice = shared.leases.lock().notice(holder);
+                let notice = shared.parts.leases.lock().notice(holder);
                 let holders = shared
                     .holders
                     .lock()
@@ -170,7 +168,7 @@ async fn send_beacons(shared: Arc<Shared>, peer: NodeId, address: String) {
         {
             exchange(&shared, peer, PeersClient::new(channel)).await;
         }
-        tokio::time::sleep(shared.interval).await;
+        tokio::time::sleep(shared.parts.interval).await;
     }
 }
 
@@ -181,31 +179,31 @@ async fn exchange(
 ) {
     let (outlet, receiver) = mpsc::channel(4);
     let beacon = |greeting: Option<Greeting>| {
-        let beacon = shared.leases.lock().make_beacon(peer, clock::now());
-        Beacon {
-            greeting,
-            incarnation: beacon.incarnation.0,
-            sent: beacon.sent.0,
-            acknowledged: encode_exceptions(&beacon.acknowledged),
-        }
+        let beacon = shared.parts.leases.lock().make_beacon(peer, clock::now());
+        encode_beacon(greeting, &beacon)
     };
-    let _ = outlet.try_send(beacon(Some(shared.introduction.greeting(peer))));
+    let _ = outlet.try_send(beacon(Some(shared.parts.introduction.greeting(peer))));
     let Ok(response) = client.beacons(ReceiverStream::new(receiver)).await else {
         return;
     };
     let mut replies = response.into_inner();
-    let mut ticks = tokio::time::interval(shared.interval);
-    let now = Notify::new();
+    let mut ticks = tokio::time::interval(shared.parts.interval);
+    let at_once = Notify::new();
     loop {
         tokio::select! {
             reply = replies.message() => {
                 let Ok(Some(reply)) = reply else { return };
-                let outcome = shared.leases.lock().on_reply(peer, clock::now(), &decode_reply(&reply));
+                let now = clock::now();
+                if let (Some(said), Some(asked)) = (reply.wall, reply.granted) {
+                    let wall = shared.parts.wall.at(now);
+                    shared.parts.clocks.heard(peer, Timestamp(said), Instant(asked), now, wall);
+                }
+                let outcome = shared.parts.leases.lock().on_reply(peer, now, &decode_reply(&reply));
                 if outcome.restarted {
-                    let _ = shared.inbox.send(Input::PeerLost(peer));
+                    let _ = shared.parts.inbox.send(Input::PeerLost(peer));
                 }
                 if outcome.answer_now {
-                    now.notify_one();
+                    at_once.notify_one();
                 }
             }
             _ = ticks.tick() => {
@@ -213,7 +211,7 @@ async fn exchange(
                     return;
                 }
             }
-            () = now.notified() => {
+            () = at_once.notified() => {
                 if outlet.try_send(beacon(None)).is_err() {
                     // Acknowledgements in a beacon that was not sent come again with the peer's next reply.
                     tracing::debug!(%peer, "a beacon was not sent: the connection is slow");
@@ -230,6 +228,7 @@ struct Service(Arc<Shared>);
 impl Peers for Service {
     type ReplicateStream = Unfailing<ReceiverStream<Greeting>>;
     type BeaconsStream = Unfailing<ReceiverStream<BeaconReply>>;
+    type CheckpointStream = Answers;
 
     async fn replicate(
         &self,
@@ -247,7 +246,7 @@ impl Peers for Service {
             .message()
             .await?
             .ok_or_else(|| Status::invalid_argument("an empty stream"))?;
-        let theirs = self.0.introduction.admit(first.greeting.take())?;
+        let theirs = self.0.parts.introduction.admit(first.greeting.take())?;
         let peer = NodeId(theirs.node);
         let (replies, receiver) = mpsc::channel(16);
         let shared = self.0.clone();
@@ -273,49 +272,36 @@ impl Peers for Service {
     async fn checkpoint(
         &self,
         _request: Request<Streaming<CheckpointPart>>,
-    ) -> Result<Response<CheckpointDone>, Status> {
+    ) -> Result<Response<Self::CheckpointStream>, Status> {
         Err(Status::unimplemented("this port takes beacons only"))
     }
 }
 
 impl Shared {
     fn grant(&self, peer: NodeId, wire: &Beacon) -> Option<BeaconReply> {
-        if !self.pulse.beats() {
+        if !self.parts.pulse.beats() {
             tracing::warn!(%peer, "a beacon stays unanswered: this node's worker or disk stands still");
             return None;
         }
-        let beacon = replication::Beacon {
-            incarnation: Incarnation(wire.incarnation),
-            sent: Instant(wire.sent),
-            acknowledged: decode_exceptions(&wire.acknowledged),
-        };
-        let answer = self.leases.lock().on_beacon(peer, clock::now(), &beacon);
+        let beacon = decode_beacon(wire);
+        let answer = self
+            .parts
+            .leases
+            .lock()
+            .on_beacon(peer, clock::now(), &beacon);
         if answer.restarted {
-            let _ = self.inbox.send(Input::PeerLost(peer));
+            let _ = self.parts.inbox.send(Input::PeerLost(peer));
         }
         if !answer.settled.is_empty() {
             let _ = self
+                .parts
                 .inbox
                 .send(Input::ExceptionsAcknowledged(answer.settled));
         }
-        Some(encode_reply(&answer.reply))
-    }
-}
-
-fn encode_reply(reply: &replication::BeaconReply) -> BeaconReply {
-    BeaconReply {
-        holder: reply.holder.0,
-        grantor: reply.grantor.0,
-        granted: reply.granted.map(|sent| sent.0),
-        exceptions: encode_exceptions(&reply.exceptions),
-    }
-}
-
-fn decode_reply(wire: &BeaconReply) -> replication::BeaconReply {
-    replication::BeaconReply {
-        holder: Incarnation(wire.holder),
-        grantor: Incarnation(wire.grantor),
-        granted: wire.granted.map(Instant),
-        exceptions: decode_exceptions(&wire.exceptions),
+        let wall = self.parts.wall.at(clock::now()).0;
+        Some(BeaconReply {
+            wall: Some(wall),
+            ..encode_reply(&answer.reply)
+        })
     }
 }

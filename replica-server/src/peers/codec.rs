@@ -1,10 +1,12 @@
-//! Messages between replicas as the wire has them, both ways. A message that lacks something is an error of its sender, never a
-//! default.
+//! Messages between replicas and beacons between nodes as the wire has them, both ways. A message that lacks something is an error of its
+//! sender, never a default.
 
 use proto::peer::{self, peer_message::Message as Wire};
 use proto::{BadMessage, configuration};
-use replication::{Afterwards, Exception, Message};
-use types::{Ballot, Decree, Incarnation, LearnSignature, Mutation, PartitionId, Timestamp};
+use replication::{Afterwards, Asked, Exception, Message};
+use types::{
+    Ballot, Decree, Incarnation, Instant, LearnSignature, Mutation, PartitionId, Timestamp,
+};
 
 pub(crate) fn encode(partition: PartitionId, message: Message) -> peer::PeerMessage {
     let wire = match message {
@@ -51,6 +53,16 @@ pub(crate) fn encode(partition: PartitionId, message: Message) -> peer::PeerMess
         Message::Stale { configuration } => Wire::Stale(peer::Stale {
             configuration: Some((&configuration).into()),
         }),
+        Message::AskFreshness(asked) => Wire::AskFreshness(encode_asked(asked)),
+        Message::Fresh {
+            asked,
+            committed,
+            time,
+        } => Wire::Fresh(peer::Fresh {
+            asked: Some(encode_asked(asked)),
+            committed: committed.0,
+            time: time.0,
+        }),
         Message::Join { ballot } => Wire::Join(peer::Join { ballot: ballot.0 }),
         Message::NotMember { ballot } => Wire::NotMember(peer::NotMember { ballot: ballot.0 }),
         Message::Resign { ballot } => Wire::Resign(peer::Resign { ballot: ballot.0 }),
@@ -58,6 +70,7 @@ pub(crate) fn encode(partition: PartitionId, message: Message) -> peer::PeerMess
             ballot: ballot.0,
             leave: then == Afterwards::Leave,
         }),
+        Message::Differs { ballot } => Wire::Differs(peer::Differs { ballot: ballot.0 }),
         Message::LearnOffer {
             configuration,
             attempt,
@@ -131,6 +144,12 @@ pub(crate) fn decode(wire: peer::PeerMessage) -> Result<(PartitionId, Message), 
         Wire::Stale(stale) => Message::Stale {
             configuration: configuration(stale.configuration)?,
         },
+        Wire::AskFreshness(asked) => Message::AskFreshness(decode_asked(asked)),
+        Wire::Fresh(fresh) => Message::Fresh {
+            asked: decode_asked(fresh.asked.ok_or(BadMessage("question"))?),
+            committed: Decree(fresh.committed),
+            time: Timestamp(fresh.time),
+        },
         Wire::Join(join) => Message::Join {
             ballot: Ballot(join.ballot),
         },
@@ -139,6 +158,9 @@ pub(crate) fn decode(wire: peer::PeerMessage) -> Result<(PartitionId, Message), 
         },
         Wire::Resign(resign) => Message::Resign {
             ballot: Ballot(resign.ballot),
+        },
+        Wire::Differs(differs) => Message::Differs {
+            ballot: Ballot(differs.ballot),
         },
         Wire::TakeOver(take_over) => Message::TakeOver {
             ballot: Ballot(take_over.ballot),
@@ -193,11 +215,67 @@ fn decode_mutation(wire: peer::Mutation) -> Mutation {
     }
 }
 
+fn encode_asked(asked: Asked) -> peer::AskFreshness {
+    peer::AskFreshness {
+        ballot: asked.ballot.0,
+        incarnation: asked.incarnation.0,
+        at: asked.at.0,
+    }
+}
+
+fn decode_asked(wire: peer::AskFreshness) -> Asked {
+    Asked {
+        ballot: Ballot(wire.ballot),
+        incarnation: Incarnation(wire.incarnation),
+        at: Instant(wire.at),
+    }
+}
+
 fn signature(wire: Option<proto::common::LearnSignature>) -> Result<LearnSignature, BadMessage> {
     Ok(wire.ok_or(BadMessage("learn signature"))?.into())
 }
 
-pub(crate) fn encode_exceptions(exceptions: &[Exception]) -> Vec<peer::Exception> {
+pub(crate) fn encode_beacon(
+    greeting: Option<peer::Greeting>,
+    beacon: &replication::Beacon,
+) -> peer::Beacon {
+    peer::Beacon {
+        greeting,
+        incarnation: beacon.incarnation.0,
+        sent: beacon.sent.0,
+        acknowledged: encode_exceptions(&beacon.acknowledged),
+    }
+}
+
+pub(crate) fn decode_beacon(wire: &peer::Beacon) -> replication::Beacon {
+    replication::Beacon {
+        incarnation: Incarnation(wire.incarnation),
+        sent: Instant(wire.sent),
+        acknowledged: decode_exceptions(&wire.acknowledged),
+    }
+}
+
+pub(crate) fn encode_reply(reply: &replication::BeaconReply) -> peer::BeaconReply {
+    peer::BeaconReply {
+        holder: reply.holder.0,
+        grantor: reply.grantor.0,
+        granted: reply.granted.map(|sent| sent.0),
+        exceptions: encode_exceptions(&reply.exceptions),
+        // The clock is no part of the lease.
+        wall: None,
+    }
+}
+
+pub(crate) fn decode_reply(wire: &peer::BeaconReply) -> replication::BeaconReply {
+    replication::BeaconReply {
+        holder: Incarnation(wire.holder),
+        grantor: Incarnation(wire.grantor),
+        granted: wire.granted.map(Instant),
+        exceptions: decode_exceptions(&wire.exceptions),
+    }
+}
+
+fn encode_exceptions(exceptions: &[Exception]) -> Vec<peer::Exception> {
     let encode = |exception: &Exception| peer::Exception {
         table: exception.partition.table.0,
         partition: exception.partition.index,
@@ -206,7 +284,7 @@ pub(crate) fn encode_exceptions(exceptions: &[Exception]) -> Vec<peer::Exception
     exceptions.iter().map(encode).collect()
 }
 
-pub(crate) fn decode_exceptions(wire: &[peer::Exception]) -> Vec<Exception> {
+fn decode_exceptions(wire: &[peer::Exception]) -> Vec<Exception> {
     let decode = |wire: &peer::Exception| Exception {
         partition: PartitionId::new(wire.table, wire.partition),
         ballot: Ballot(wire.ballot),
@@ -227,6 +305,11 @@ mod tests {
             ballot: Ballot(5),
             incarnation,
             counter: 9,
+        };
+        let asked = Asked {
+            ballot,
+            incarnation,
+            at: Instant(u64::MAX),
         };
         let configuration = Configuration {
             ballot,
@@ -270,8 +353,15 @@ mod tests {
                 configuration: configuration.clone(),
             },
             Message::Join { ballot },
+            Message::AskFreshness(asked),
+            Message::Fresh {
+                asked,
+                committed: Decree(8),
+                time: Timestamp(1 << 60),
+            },
             Message::NotMember { ballot },
             Message::Resign { ballot },
+            Message::Differs { ballot },
             Message::TakeOver {
                 ballot,
                 then: Afterwards::Stay,
@@ -314,6 +404,33 @@ mod tests {
             let bytes = encode(partition, message.clone()).encode_to_vec();
             let wire = peer::PeerMessage::decode(&bytes[..]).unwrap();
             assert_eq!(decode(wire), Ok((partition, message)));
+        }
+    }
+
+    #[test]
+    fn beacons_and_their_replies_come_out_of_their_bytes_as_they_went_in() {
+        let exceptions = vec![Exception {
+            partition: PartitionId::new(3, 5),
+            ballot: Ballot(7),
+        }];
+        let beacon = replication::Beacon {
+            incarnation: Incarnation(3),
+            sent: Instant(u64::MAX),
+            acknowledged: exceptions.clone(),
+        };
+        let bytes = encode_beacon(None, &beacon).encode_to_vec();
+        let wire = peer::Beacon::decode(&bytes[..]).unwrap();
+        assert_eq!(decode_beacon(&wire), beacon);
+        for granted in [None, Some(Instant(0)), Some(Instant(9))] {
+            let reply = replication::BeaconReply {
+                holder: Incarnation(1),
+                grantor: Incarnation(2),
+                granted,
+                exceptions: exceptions.clone(),
+            };
+            let bytes = encode_reply(&reply).encode_to_vec();
+            let wire = peer::BeaconReply::decode(&bytes[..]).unwrap();
+            assert_eq!(decode_reply(&wire), reply);
         }
     }
 

@@ -1,13 +1,12 @@
 //! What other nodes say to this one: their streams of replication messages.
 
 use crate::inbox::Input;
-use crate::peers::checkpoint;
+use crate::peers::arrival::{self, Answers, Arrivals};
 use crate::peers::{Introduction, codec};
 use crate::services::data::Unfailing;
 use crate::worker::Worker;
 use proto::peer::peers_server::Peers;
-use proto::peer::{Beacon, BeaconReply, CheckpointDone, CheckpointPart, Greeting, PeerBatch};
-use std::path::PathBuf;
+use proto::peer::{Beacon, BeaconReply, CheckpointPart, Greeting, PeerBatch};
 use std::rc::Rc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,13 +27,14 @@ pub(crate) struct PeersService {
     pub(crate) arrived: mpsc::UnboundedSender<Arrived>,
     pub(crate) inbox: mpsc::UnboundedSender<Input>,
     /// Where incoming checkpoints are gathered.
-    pub(crate) scratch: PathBuf,
+    pub(crate) arrivals: Arrivals,
 }
 
 #[tonic::async_trait]
 impl Peers for PeersService {
     type ReplicateStream = Unfailing<ReceiverStream<Greeting>>;
     type BeaconsStream = Unfailing<ReceiverStream<BeaconReply>>;
+    type CheckpointStream = Answers;
 
     async fn replicate(
         &self,
@@ -67,10 +67,8 @@ impl Peers for PeersService {
     async fn checkpoint(
         &self,
         request: Request<Streaming<CheckpointPart>>,
-    ) -> Result<Response<CheckpointDone>, Status> {
-        checkpoint::receive(self, request.into_inner())
-            .await
-            .map(Response::new)
+    ) -> Result<Response<Self::CheckpointStream>, Status> {
+        arrival::receive(self, request.into_inner()).await
     }
 }
 

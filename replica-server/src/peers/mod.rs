@@ -1,12 +1,16 @@
 //! Other replica servers: `outgoing` (what this node says to each), `incoming` (what they say), `codec` (the messages' bytes), `beacons`
-//! (leases, on a thread of their own), `checkpoint` (whole copies, on connections of their own).
+//! (leases, on a thread of their own), `clocks` (what beacons tell of other nodes' clocks), `checkpoint` and `arrival` (whole copies, on
+//! connections of their own).
 
+mod arrival;
 pub(crate) mod beacons;
 pub(crate) mod checkpoint;
+pub(crate) mod clocks;
 pub(crate) mod codec;
 pub(crate) mod incoming;
 mod outgoing;
 
+pub(crate) use arrival::Arrivals;
 pub(crate) use outgoing::{Peers, channel};
 
 use proto::peer::Greeting;

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::services::operations::{self, Shape};
 use crate::stream_queue::{Batch, Messages, Queue};
 use crate::worker::Worker;
-use crate::worker::reply::{Outcome, Refused, ReplyTo};
+use crate::worker::reply::{Age, Outcome, Refused, ReplyTo};
 use commands::requests::{Attempt, RequestId};
 use hashbrown::HashMap;
 use prost::Message;
@@ -126,6 +126,7 @@ pub(crate) struct StreamReply {
     partition: PartitionId,
     epoch: u32,
     request_id: Option<RequestId>,
+    age: Age,
     shape: Shape,
 }
 
@@ -181,27 +182,28 @@ pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses, last_wor
 impl Stream {
     fn start(self: &Rc<Self>, worker: &Rc<Worker>, request: data::Request) {
         let partition = PartitionId::new(request.table, request.partition);
+        let age =
+            (request.staleness > 0).then(|| Duration::from_millis(u64::from(request.staleness)));
         let reply = |shape| {
             self.in_flight.set(self.in_flight.get() + 1);
+            worker.unanswered.set(worker.unanswered.get() + 1);
             StreamReply {
                 stream: self.clone(),
                 id: request.id,
                 partition,
                 epoch: request.epoch,
                 request_id: request.request_id.as_ref().map(request_id),
+                age,
                 shape,
             }
         };
         if let Some(refusal) = self.locked(worker, partition.table) {
-            self.remember_refusal(partition, request.epoch);
+            if age.is_none() {
+                self.remember_refusal(partition, request.epoch);
+            }
             return self.send(request.id, response::Result::Refusal(refusal));
         }
-        if self
-            .refused
-            .borrow()
-            .get(&partition)
-            .is_some_and(|&epoch| request.epoch <= epoch)
-        {
+        if age.is_none() && self.refused_in(partition, request.epoch) {
             let text =
                 "an earlier request for the partition was refused; ask for both again, in order";
             return self.send(request.id, refusal(Kind::Busy, text));
@@ -270,11 +272,20 @@ impl Stream {
 
     fn refuse_unasked(&self, request: &data::Request) {
         let partition = PartitionId::new(request.table, request.partition);
-        self.remember_refusal(partition, request.epoch);
+        if request.staleness == 0 {
+            self.remember_refusal(partition, request.epoch);
+        }
         self.send(
             request.id,
             refusal(Kind::Busy, "too many requests of this stream are in flight"),
         );
+    }
+
+    fn refused_in(&self, partition: PartitionId, epoch: u32) -> bool {
+        let refused = self.refused.borrow();
+        refused
+            .get(&partition)
+            .is_some_and(|&refused| epoch <= refused)
     }
 
     fn remember_refusal(&self, partition: PartitionId, epoch: u32) {
@@ -294,10 +305,11 @@ impl Stream {
 impl StreamReply {
     /// Whether the stream had a request of this epoch refused for the partition.
     pub(crate) fn refused_before(&self) -> bool {
-        let refused = self.stream.refused.borrow();
-        refused
-            .get(&self.partition)
-            .is_some_and(|&epoch| self.epoch <= epoch)
+        self.age.is_none() && self.stream.refused_in(self.partition, self.epoch)
+    }
+
+    pub(crate) fn age(&self) -> Age {
+        self.age
     }
 
     pub(crate) fn request_id(&self) -> Option<&RequestId> {
@@ -307,7 +319,13 @@ impl StreamReply {
     /// If it will be sent again, those behind it are not to overtake it.
     pub(crate) fn will_be_refused(&self, refused: &Refused) {
         match refused {
-            Refused::Busy(_) | Refused::NotPrimary(_) | Refused::Unknown => {
+            // Reads that allow for an age have no order among the others.
+            _ if self.age.is_some() => {}
+            Refused::Busy(_)
+            | Refused::NotPrimary(_)
+            | Refused::NotFresh
+            | Refused::Unknown(_)
+            | Refused::Unable(_) => {
                 self.stream.remember_refusal(self.partition, self.epoch);
             }
             Refused::TooLate(_) => {}
@@ -317,14 +335,17 @@ impl StreamReply {
     /// Sends the answer; a refusal names the primary, as far as it is known here.
     pub(crate) fn send(self, outcome: Outcome, worker: &Worker) {
         self.stream.in_flight.set(self.stream.in_flight.get() - 1);
+        worker.unanswered.set(worker.unanswered.get() - 1);
         if let Outcome::Refused(refused) = &outcome {
             self.will_be_refused(refused);
         }
         let result = match outcome {
             Outcome::Reply(reply) => operations::result(self.shape, reply),
-            Outcome::Refused(Refused::Unknown) => {
-                let text = "the primary changed while the write was in flight";
-                refusal(Kind::OutcomeUnknown, text)
+            Outcome::Refused(Refused::Unable(text)) => refusal(Kind::Unable, &text),
+            Outcome::Refused(Refused::Unknown(text)) => refusal(Kind::OutcomeUnknown, &text),
+            Outcome::Refused(Refused::NotFresh) => {
+                let text = "this secondary's copy may be older than the read allows";
+                refusal(Kind::NotFresh, text)
             }
             Outcome::Refused(Refused::TooLate(text)) => refusal(Kind::TooLate, text),
             Outcome::Refused(Refused::Busy(text)) => refusal(Kind::Busy, &text),

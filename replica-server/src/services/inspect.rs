@@ -1,5 +1,6 @@
 //! Operators' questions: what a replica is, and whether all copies are equal.
 
+use crate::compare;
 use crate::inbox::Input;
 use crate::peers::{Introduction, channel};
 use crate::services::data::Unfailing;
@@ -9,10 +10,11 @@ use futures::future::join_all;
 use proto::inspect::inspect_client::InspectClient;
 use proto::inspect::inspect_server::Inspect;
 use proto::inspect::{
-    DigestAtRequest, DigestAtResponse, DigestsResponse, ReplicaDigest, ReplicaRequest,
-    ReplicaStatus,
+    DigestAtRequest, DigestAtResponse, DigestsRequest, DigestsResponse, ReplicaDigest,
+    ReplicaRequest, ReplicaStatus,
 };
 use replication::RoleKind;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -28,12 +30,22 @@ const PROMISE: Duration = Duration::from_secs(5);
 const ADVANCE: Duration = Duration::from_secs(15);
 /// How long a member may take to read its whole copy.
 const READING: Duration = Duration::from_mins(10);
+/// How often whoever waits for it looks whether it is still a member.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Whether a copy that differs from a majority is to learn anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Repair {
+    Yes,
+    No,
+}
 
 /// A question for the worker.
 pub(crate) enum Question {
     Status(PartitionId, oneshot::Sender<Option<ReplicaStatus>>),
     Digests(
         PartitionId,
+        Repair,
         oneshot::Sender<Result<DigestsResponse, Status>>,
     ),
 }
@@ -45,9 +57,8 @@ pub(crate) struct InspectService {
     pub(crate) introduction: Introduction,
 }
 
-fn partition(request: ReplicaRequest) -> Result<PartitionId, Status> {
-    Ok(request
-        .partition
+fn partition(partition: Option<proto::common::PartitionId>) -> Result<PartitionId, Status> {
+    Ok(partition
         .ok_or_else(|| Status::invalid_argument("which partition?"))?
         .into())
 }
@@ -60,7 +71,7 @@ impl Inspect for InspectService {
         &self,
         request: Request<ReplicaRequest>,
     ) -> Result<Response<ReplicaStatus>, Status> {
-        let partition = partition(request.into_inner())?;
+        let partition = partition(request.into_inner().partition)?;
         let (answer, answered) = oneshot::channel();
         let _ = self.questions.send(Question::Status(partition, answer));
         let status = answered
@@ -73,11 +84,19 @@ impl Inspect for InspectService {
 
     async fn digests(
         &self,
-        request: Request<ReplicaRequest>,
+        request: Request<DigestsRequest>,
     ) -> Result<Response<DigestsResponse>, Status> {
-        let partition = partition(request.into_inner())?;
+        let request = request.into_inner();
+        let repair = if request.repair {
+            Repair::Yes
+        } else {
+            Repair::No
+        };
+        let partition = partition(request.partition)?;
         let (answer, answered) = oneshot::channel();
-        let _ = self.questions.send(Question::Digests(partition, answer));
+        let _ = self
+            .questions
+            .send(Question::Digests(partition, repair, answer));
         let digests = answered
             .await
             .map_err(|_| Status::unavailable("the server is stopping"))?;
@@ -90,10 +109,7 @@ impl Inspect for InspectService {
     ) -> Result<Response<Self::DigestAtStream>, Status> {
         let request = request.into_inner();
         self.introduction.meant(request.node)?;
-        let partition: PartitionId = request
-            .partition
-            .ok_or_else(|| Status::invalid_argument("which partition?"))?
-            .into();
+        let partition = partition(request.partition)?;
         let (registered, promised) = oneshot::channel();
         let (answer, answered) = oneshot::channel();
         let at = Decree(request.decree);
@@ -132,14 +148,23 @@ pub(crate) async fn answer(worker: Rc<Worker>, mut questions: mpsc::UnboundedRec
     while let Some(question) = questions.recv().await {
         match question {
             Question::Status(partition, answer) => drop(answer.send(status(&worker, partition))),
-            Question::Digests(partition, answer) => {
+            Question::Digests(partition, repair, answer) => {
                 let worker = worker.clone();
                 tokio::task::spawn_local(async move {
-                    let _ = answer.send(digests(&worker, partition).await);
+                    let _ = answer.send(match repair {
+                        Repair::No => digests(&worker, partition).await,
+                        Repair::Yes => repaired(&worker, partition).await,
+                    });
                 });
             }
         }
     }
+}
+
+async fn repaired(worker: &Rc<Worker>, partition: PartitionId) -> Result<DigestsResponse, Status> {
+    let (mut response, repaired) = compare::compare(worker, partition).await?;
+    response.repaired = repaired.into_iter().map(|node| node.0).collect();
+    Ok(response)
 }
 
 fn status(worker: &Worker, partition: PartitionId) -> Option<ReplicaStatus> {
@@ -164,7 +189,11 @@ fn status(worker: &Worker, partition: PartitionId) -> Option<ReplicaStatus> {
     })
 }
 
-async fn digests(worker: &Rc<Worker>, partition: PartitionId) -> Result<DigestsResponse, Status> {
+/// Every member's digest of one decree of a partition that is led here.
+pub(crate) async fn digests(
+    worker: &Rc<Worker>,
+    partition: PartitionId,
+) -> Result<DigestsResponse, Status> {
     let mut failure = Status::unavailable("the members run ahead of every decree named");
     for ahead in AHEAD {
         match digests_at(worker, partition, ahead).await {
@@ -218,11 +247,7 @@ async fn digests_at(
     let mut replicas = Vec::new();
     for (member, asked) in configuration.members().zip(asked) {
         let digest = match asked {
-            Ok(answer) => match timeout(READING, answer).await {
-                Ok(Ok(digest)) => digest,
-                Ok(Err(_)) => Err("the replica gave no digest".into()),
-                Err(_) => Err("the replica gave no digest in time".into()),
-            },
+            Ok(answer) => taken(worker, partition, member.node, answer).await,
             Err(reason) => Err(reason),
         };
         let (digest, error) = match digest {
@@ -239,7 +264,34 @@ async fn digests_at(
         configuration: Some((&configuration).into()),
         decree: decree.0,
         replicas,
+        repaired: Vec::new(),
     })
+}
+
+/// Waits for the digest that a member promised, as long as it is a member: whoever is none may never get to the decree.
+async fn taken(
+    worker: &Worker,
+    partition: PartitionId,
+    node: NodeId,
+    answer: oneshot::Receiver<Result<u128, String>>,
+) -> Result<u128, String> {
+    let mut answer = pin!(timeout(READING, answer));
+    loop {
+        match timeout(LOOK_EVERY, &mut answer).await {
+            Ok(Ok(Ok(digest))) => return digest,
+            Ok(Ok(Err(_))) => return Err("the replica gave no digest".into()),
+            Ok(Err(_)) => return Err("the replica gave no digest in time".into()),
+            Err(_) => {}
+        }
+        let member = worker.find(partition).is_some_and(|hosted| {
+            let h = hosted.borrow();
+            let known = h.core.configuration();
+            known.is_some_and(|known| known.member(node).is_some())
+        });
+        if !member {
+            return Err("the replica is no member any more".into());
+        }
+    }
 }
 
 /// Has one member promise its digest at the decree.

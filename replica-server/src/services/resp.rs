@@ -11,16 +11,19 @@ use commands::Reply;
 use commands::requests::RequestId;
 use hashbrown::HashMap;
 use replication::RoleKind;
-use resp_gateway::{Answer, Backend, InfoSection, OpenTableError, Request, Sink};
+use resp_gateway::{Answer, Backend, InfoSection, Intent, OpenTableError, Request, Sink};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 use types::{NodeId, PartitionId, TableId};
 
 /// The backend of one replica server.
 pub(crate) struct LocalBackend {
     worker: Rc<Worker>,
     remote: Rc<RemoteBackend>,
+    /// How old may be what a connection reads that said `READONLY`.
+    readonly_staleness: Duration,
     tables: RefCell<HashMap<TableId, Rc<LocalTable>>>,
 }
 
@@ -45,10 +48,15 @@ enum Way {
 }
 
 impl LocalBackend {
-    pub(crate) fn new(worker: Rc<Worker>, remote: Rc<RemoteBackend>) -> Rc<Self> {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        remote: Rc<RemoteBackend>,
+        readonly_staleness: Duration,
+    ) -> Rc<Self> {
         Rc::new(Self {
             worker,
             remote,
+            readonly_staleness,
             tables: RefCell::default(),
         })
     }
@@ -118,6 +126,7 @@ impl Elsewhere for LocalTable {
             partition: partition.index,
             spec: command.spec,
             args: &args,
+            intent: Intent::of(command.spec),
         };
         self.forward(request, id, sink);
     }
@@ -145,6 +154,7 @@ async fn open(table: Rc<LocalTable>) {
                         partition,
                         spec: command.spec,
                         args: &args,
+                        intent: Intent::of(command.spec),
                     },
                     id.as_ref(),
                     sink,
@@ -201,19 +211,21 @@ impl Backend for LocalBackend {
             )));
         }
         drop(known);
-        if table.forwarded[request.partition as usize].get() == 0
-            && let Some(hosted) = self.worker.find(id)
-        {
+        let age = (request.intent == Intent::StaleRead).then_some(self.readonly_staleness);
+        if let Some(hosted) = self.worker.find(id) {
             let here = {
                 let h = hosted.borrow();
-                h.serves() || h.role == RoleKind::Reconciling && h.broken.is_none()
+                let leads = h.serves() || h.role == RoleKind::Reconciling && h.broken.is_none();
+                let in_order = table.forwarded[request.partition as usize].get() == 0;
+                // What may be old has no order among what goes to the primary.
+                leads && in_order || age.is_some() && h.follows()
             };
             if here {
                 return self.worker.execute(
                     &hosted,
                     request.spec,
                     request.args,
-                    ReplyTo::Resp(sink, table.clone()),
+                    ReplyTo::Resp(sink, table.clone(), age),
                 );
             }
         }
@@ -229,6 +241,7 @@ impl Backend for LocalBackend {
                 RoleKind::Learner | RoleKind::Inactive => roles[2] += 1,
             }
         }
+        let stale = &self.worker.stale_reads;
         let field = |name: &str, value: String| (name.to_owned(), value);
         let logs = [
             self.worker.logs.sync.stats(),
@@ -243,6 +256,8 @@ impl Backend for LocalBackend {
                     field("primaries", roles[0].to_string()),
                     field("secondaries", roles[1].to_string()),
                     field("others", roles[2].to_string()),
+                    field("stale_reads_answered", stale.answered.get().to_string()),
+                    field("stale_reads_passed_on", stale.passed_on.get().to_string()),
                     field(
                         "meta_server_connected",
                         u8::from(self.worker.meta.is_up()).to_string(),

@@ -157,6 +157,7 @@ impl Worker {
             boot: self.directory.boot,
             partition,
             durability: table.durability(),
+            deleted: self.replicas.borrow().deleted(partition),
         };
         let slots = SlotRange::of_partition(partition.index, table.partitions);
         Some((identity, Arc::new(settings), slots))
@@ -181,6 +182,7 @@ impl Worker {
             requests: None,
             restoring: None,
             awaited: false,
+            stale_read: None,
             opened_at: Timestamp::default(),
             fetching: BTreeSet::new(),
             dirty: false,
@@ -191,6 +193,8 @@ impl Worker {
             teaching: BTreeMap::new(),
             received: None,
             digests: Vec::new(),
+            compared: None,
+            diverged: false,
         };
         if self.meta.is_up() {
             let mut out = Vec::new();
@@ -260,6 +264,8 @@ impl Worker {
             let hosted =
                 place.and_then(|place| self.replicas.borrow_mut().by_place[place as usize].take());
             if let Some(hosted) = hosted {
+                let ballot = hosted.borrow().core.ballot();
+                self.replicas.borrow_mut().deleted.insert(id, ballot);
                 let mut out = Vec::new();
                 hosted.borrow_mut().abandon(&mut out);
                 self.deliver_all(out);

@@ -5,13 +5,16 @@ use crate::room::Room;
 use crate::worker::Worker;
 use crate::worker::held::Held;
 use crate::worker::hosted::Hosted;
-use crate::worker::reply::{Command, Delivery, Named, Outcome, Refused, ReplyTo, refuse, send_on};
+use crate::worker::reply::{
+    Command, Delivery, Named, Outcome, Refused, ReplyTo, refuse, send_on, turn_away,
+};
+use crate::worker::stale::patience;
 use crate::worker::waiting::{Again, Unleased, Waiter};
 use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Flags, Interrupt, Reply};
 use engine::Ticket;
-use replication::{Refusal, RoleKind};
+use replication::Refusal;
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -37,13 +40,11 @@ pub(super) enum Effect {
     Named(RequestId),
 }
 
-fn no_room() -> Reply {
-    Reply::error(
-        "MISCONF the disk of this server is nearly full: it takes no new data until there is room (budgets.disk_reserve)",
-    )
+fn no_room() -> Refused {
+    Refused::Unable("MISCONF the disk of this server is nearly full: it takes no new data until there is room (budgets.disk_reserve)".into())
 }
 
-fn not_in_time() -> Refused {
+pub(super) fn not_in_time() -> Refused {
     Refused::Busy("the partition was not able to serve it in time".into())
 }
 
@@ -59,6 +60,9 @@ impl Worker {
         let now = clock::now();
         let delivery = {
             let mut h = hosted.borrow_mut();
+            if let Some(age) = to.age().filter(|_| !spec.is_write()) {
+                self.reader_came(&mut h, now, age);
+            }
             let delivery = self.start(&mut h, now, spec, args, to);
             self.seal_later(&mut h);
             if !h.held.is_empty() {
@@ -80,13 +84,13 @@ impl Worker {
         args: &[&[u8]],
         to: ReplyTo,
     ) -> Option<Delivery> {
-        let tried = if h.held.blocks(spec, args) || h.role == RoleKind::Reconciling {
+        let tried = if h.held.blocks(spec, args) || h.is_changing() {
             Tried::Hold(None)
         } else {
-            self.attempt(h, now, spec, args, to.named())
+            self.attempt(h, now, spec, args, &to)
         };
         match tried {
-            Tried::Answer(Outcome::Refused(refused @ Refused::NotPrimary(_))) => {
+            Tried::Answer(Outcome::Refused(refused)) if refused.is_elsewhere() => {
                 let mut out = Vec::new();
                 send_on(to, h.id, Command::of(spec, args), None, refused, &mut out);
                 out.pop()
@@ -139,12 +143,17 @@ impl Worker {
         now: Instant,
         spec: &'static CommandSpec,
         args: &[&[u8]],
-        named: Named<'_>,
+        to: &ReplyTo,
     ) -> Tried {
         if !h.serves() {
-            return Tried::Answer(Outcome::Refused(h.refusal()));
+            return match to.age() {
+                Some(age) if h.follows() && !spec.is_write() => {
+                    self.read_stale(h, now, spec, args, age)
+                }
+                _ => Tried::Answer(Outcome::Refused(h.refusal())),
+            };
         }
-        match named {
+        match to.named() {
             _ if !spec.is_write() => self.read(h, now, spec, args),
             Named::By(id) => self.write_named(h, now, spec, args, id),
             Named::Here => self.write_here(h, now, spec, args),
@@ -161,7 +170,7 @@ impl Worker {
     ) -> Tried {
         // As Redis without memory: what makes room is taken.
         if self.room.get() != Room::Enough && spec.flags.contains(Flags::DENYOOM) {
-            return Tried::Answer(Outcome::Reply(no_room()));
+            return Tried::Answer(Outcome::Refused(no_room()));
         }
         if let Err(instead) = self.open_mutation(h, now) {
             return instead;
@@ -260,15 +269,13 @@ impl Worker {
                 let text = format!(
                     "NOREPLICAS {members} of the {needed} members that writes need are there; nothing was written"
                 );
-                Err(Tried::Answer(Outcome::Reply(Reply::error(Bytes::from(
-                    text,
-                )))))
+                Err(Tried::Answer(Outcome::Refused(Refused::Unable(text))))
             }
             Err(_) => Err(Tried::Answer(Outcome::Refused(h.refusal()))),
         }
     }
 
-    fn fetch(h: &mut Hosted) -> Tried {
+    pub(super) fn fetch(h: &mut Hosted) -> Tried {
         let ticket = h.storage.fetch();
         h.fetching.extend(ticket);
         Tried::Hold(ticket)
@@ -358,27 +365,24 @@ impl Worker {
                 refuse(to, Refused::Busy(text.into()), out);
                 continue;
             }
-            if now.since(since) >= crate::worker::held::PATIENCE {
-                refuse(to, not_in_time(), out);
+            if now.since(since) >= patience(to.age()) {
+                let refused = self.impatience(to.age());
+                turn_away(to, h.id, command, refused, out);
                 continue;
             }
             // What is still being fetched is not asked for again: each evaluation of a cold range counts as one try.
             let fetching = cold.is_some_and(|ticket| h.fetching.contains(&ticket));
             let args: SmallVec<[&[u8]; 8]> = command.args.iter().map(|arg| &arg[..]).collect();
-            let tried = if fetching
-                || h.role == RoleKind::Reconciling
-                || h.held.blocks(command.spec, &args)
-            {
+            let tried = if fetching || h.is_changing() || h.held.blocks(command.spec, &args) {
                 Tried::Hold(cold)
             } else {
-                self.attempt(h, now, command.spec, &args, to.named())
+                self.attempt(h, now, command.spec, &args, &to)
             };
             drop(args);
             match tried {
-                Tried::Answer(Outcome::Refused(refused @ Refused::NotPrimary(_))) => {
-                    send_on(to, h.id, command, None, refused, out);
+                Tried::Answer(Outcome::Refused(refused)) => {
+                    turn_away(to, h.id, command, refused, out);
                 }
-                Tried::Answer(Outcome::Refused(refused)) => refuse(to, refused, out),
                 Tried::Answer(outcome) => out.push(Delivery::Answer(to, outcome)),
                 Tried::Evaluated(reply) => out.push(Delivery::Answer(to, Outcome::Reply(reply))),
                 Tried::Wait(decree, reply, effect) => {

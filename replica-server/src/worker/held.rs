@@ -104,7 +104,7 @@ mod tests {
     fn held(args: &[&[u8]]) -> Held {
         Held {
             command: Command::of(commands::resolve(args).unwrap(), args),
-            to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere)),
+            to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None),
             since: Instant::default(),
             cold: None,
         }

@@ -1,6 +1,7 @@
 //! One replica on this node: the protocol's core, its storage, its log, and the commands under way.
 
 use crate::clock;
+use crate::compare::Compared;
 use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Refused, refuse, send_on};
 use crate::worker::requests::Requests;
@@ -11,11 +12,12 @@ use replication::{Action, Event, Replica, RoleKind};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use types::{Ballot, Decree, Instant, LearnSignature, NodeId, PartitionId, Timestamp};
 
-/// What the meta leader is told of: role, ballot, whether a member by its own disk, whether broken.
-pub(crate) type Standing = (RoleKind, Ballot, bool, bool);
+/// What the meta leader is told of: role, ballot, whether a member by its own disk, whether damaged, whether the copies differ.
+pub(crate) type Standing = (RoleKind, Ballot, bool, bool, bool);
 
 /// What a digest comes to, or why it does not.
 pub(crate) type DigestResult = Result<u128, String>;
@@ -39,6 +41,8 @@ pub(crate) struct Hosted {
     pub(crate) restoring: Option<Ticket>,
     /// Whether anything waits for the open mutation: only then is it worth submitting.
     pub(crate) awaited: bool,
+    /// The last read that allowed for an age, while this was a secondary: when it came, and for which.
+    pub(crate) stale_read: Option<(Instant, Duration)>,
     /// The open mutation's time.
     pub(crate) opened_at: Timestamp,
     /// Rows on their way from the disk.
@@ -56,6 +60,10 @@ pub(crate) struct Hosted {
     pub(crate) teaching: BTreeMap<NodeId, Teaching>,
     pub(crate) received: Option<ReceivedCheckpoint>,
     pub(crate) digests: Vec<DigestWanted>,
+    /// When this primary last found all copies equal.
+    pub(crate) compared: Option<Compared>,
+    /// It last found copies that differ, and no majority.
+    pub(crate) diverged: bool,
 }
 
 /// What is kept for a learner while it learns from this primary.
@@ -85,10 +93,24 @@ pub(crate) struct DigestWanted {
     pub(crate) answer: oneshot::Sender<DigestResult>,
 }
 
+fn in_flight() -> Refused {
+    Refused::Unknown("the primary changed while the write was in flight".into())
+}
+
 impl Hosted {
     /// Whether commands may be evaluated here.
     pub(crate) fn serves(&self) -> bool {
         self.role == RoleKind::Serving && self.broken.is_none()
+    }
+
+    /// Whether it will be known in a moment who serves: this node, once it has reconciled, or whoever deposed it, of whom it knows
+    /// nothing yet. Commands wait for that; sent back, they would only come again.
+    pub(crate) fn is_changing(&self) -> bool {
+        match self.role {
+            RoleKind::Reconciling => true,
+            RoleKind::Inactive => self.broken.is_none() && self.core.names_itself(),
+            RoleKind::Serving | RoleKind::Secondary | RoleKind::Learner => false,
+        }
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -96,8 +118,19 @@ impl Hosted {
             self.core.role(),
             self.core.ballot(),
             self.core.is_member(),
-            self.broken.is_some(),
+            self.is_damaged(),
+            self.is_diverged(),
         )
+    }
+
+    /// Whether this copy is none to go on with. A sole copy keeps its role in the protocol whatever its storage says.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.core.is_damaged() || self.broken.is_some()
+    }
+
+    /// Whether this primary found copies that differ without a majority for one.
+    pub(crate) fn is_diverged(&self) -> bool {
+        self.diverged && self.serves()
     }
 
     /// Why a command is not evaluated here.
@@ -151,7 +184,7 @@ impl Hosted {
             self.abandon_bucket(bucket, was_sent.then_some(decree), stays, out);
         }
         for held in held {
-            if stays {
+            if self.is_changing() {
                 self.hold(held, out);
             } else {
                 send_on(held.to, self.id, held.command, None, refusal.clone(), out);
@@ -187,9 +220,9 @@ impl Hosted {
                     self.waiting.push(decree, Waiter { to, reply, again });
                 }
                 (Some(_), Some(command), Some(id)) => {
-                    send_on(to, self.id, command, Some(id), Refused::Unknown, out);
+                    send_on(to, self.id, command, Some(id), in_flight(), out);
                 }
-                (Some(_), None, _) => refuse(to, Refused::Unknown, out),
+                (Some(_), None, _) => refuse(to, in_flight(), out),
                 // To be evaluated again, ahead of what came later.
                 (_, Some(command), _) if stays => self.hold(
                     Held {

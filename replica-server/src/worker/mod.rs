@@ -1,7 +1,7 @@
 //! The worker: one thread that owns this node's replicas and does their network, parsing, evaluation, commit and replies.
 //!
 //! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held` and `waiting` (what cannot run or be answered
-//! yet), `requests` (what was done before is not done again), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
+//! yet), `stale` (reads at secondaries), `requests` (what was done before is not done again), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
 //!
 //! Nothing here blocks on a disk: logs and storage have threads of their own and answer through the inbox.
 
@@ -14,11 +14,11 @@ mod perform;
 mod positioned;
 pub(crate) mod reply;
 mod requests;
+mod stale;
 mod timers;
 mod waiting;
 
 pub(crate) use catalogue::{Finder, Found};
-pub(crate) use perform::remove_later;
 
 use crate::clock::{self, WallClock};
 use crate::cluster::Known;
@@ -27,9 +27,11 @@ use crate::inbox::Input;
 use crate::meta_link::MetaLink;
 use crate::peers::Peers;
 use crate::peers::beacons::Beacons;
+use crate::peers::checkpoint::Pace;
 use crate::room::Room;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
+use crate::worker::stale::StaleReads;
 use crate::worker::timers::Timers;
 use commands::Reply;
 use commit_log::Log;
@@ -41,7 +43,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use types::{Instant, PartitionId};
+use types::{Ballot, Instant, PartitionId};
 
 /// The node's leases, shared with the beacon thread.
 #[derive(Clone)]
@@ -70,7 +72,7 @@ pub(crate) struct Worker {
     pub(crate) beacons: Beacons,
     pub(crate) meta: MetaLink,
     pub(crate) inbox: mpsc::UnboundedSender<Input>,
-    pub(crate) wall: WallClock,
+    pub(crate) wall: Arc<WallClock>,
     pub(crate) replicas: RefCell<Replicas>,
     /// Replicas with an open mutation, to be sealed when all connections that were ready had their turn.
     dirty: RefCell<Vec<u32>>,
@@ -82,12 +84,17 @@ pub(crate) struct Worker {
     /// Why the node must stop, once it must.
     failure: RefCell<Option<String>>,
     pub(crate) stop: Notify,
+    pub(crate) stale_reads: StaleReads,
     /// Whether new data is taken.
     pub(crate) room: Cell<Room>,
     /// Some replica has another role.
     pub(crate) roles_changed: Notify,
+    /// What transfers to learners may send.
+    pub(crate) learn_pace: Rc<Pace>,
     /// The process ends: nobody is called any more.
     pub(crate) stopping: Cell<bool>,
+    /// Requests of clients' streams that wait for an answer.
+    pub(crate) unanswered: Cell<usize>,
 }
 
 /// The node's replicas by place, and their places.
@@ -98,9 +105,15 @@ pub(crate) struct Replicas {
     places: HashMap<PartitionId, u32, foldhash::fast::RandomState>,
     /// What the logs hold of tables not known yet.
     orphans: Vec<Found>,
+    /// Under which ballots replicas were deleted in this life of the node.
+    deleted: HashMap<PartitionId, Ballot, foldhash::fast::RandomState>,
 }
 
 impl Replicas {
+    fn deleted(&self, partition: PartitionId) -> Ballot {
+        self.deleted.get(&partition).copied().unwrap_or_default()
+    }
+
     pub(crate) fn all(&self) -> Vec<Rc<RefCell<Hosted>>> {
         self.by_place.iter().flatten().cloned().collect()
     }
@@ -115,8 +128,10 @@ pub(crate) struct Parts {
     pub(crate) known: Known,
     pub(crate) peers: Peers,
     pub(crate) beacons: Beacons,
+    pub(crate) wall: Arc<WallClock>,
     pub(crate) meta: MetaLink,
     pub(crate) inbox: mpsc::UnboundedSender<Input>,
+    pub(crate) learn_pace: Rc<Pace>,
 }
 
 impl Worker {
@@ -131,7 +146,7 @@ impl Worker {
             beacons: parts.beacons,
             meta: parts.meta,
             inbox: parts.inbox,
-            wall: WallClock::start(),
+            wall: parts.wall,
             replicas: RefCell::default(),
             dirty: RefCell::default(),
             seal_soon: Notify::new(),
@@ -141,9 +156,12 @@ impl Worker {
             to_delete: RefCell::default(),
             failure: RefCell::default(),
             stop: Notify::new(),
+            stale_reads: StaleReads::default(),
             room: Cell::default(),
             roles_changed: Notify::new(),
+            learn_pace: parts.learn_pace,
             stopping: Cell::new(false),
+            unanswered: Cell::new(0),
         })
     }
 
@@ -179,13 +197,19 @@ impl Worker {
         };
         match to {
             ReplyTo::Stream(reply) => reply.send(outcome, self),
-            ReplyTo::Resp(sink, _) => sink.reply(match outcome {
+            ReplyTo::Resp(sink, ..) => sink.reply(match outcome {
                 Outcome::Reply(reply) => reply,
-                Outcome::Refused(Refused::Unknown | Refused::TooLate(_)) => Reply::error(
-                    "ERR the outcome of the write is unknown: the primary changed while it was in flight",
-                ),
-                Outcome::Refused(Refused::Busy(reason)) => Reply::error(format!("TRYAGAIN {reason}; nothing took effect")),
-                Outcome::Refused(Refused::NotPrimary(_)) => {
+                Outcome::Refused(Refused::Unknown(reason)) => {
+                    Reply::error(format!("ERR the outcome of the write is unknown: {reason}"))
+                }
+                Outcome::Refused(Refused::TooLate(reason)) => {
+                    Reply::error(format!("ERR the outcome of the write is unknown: {reason}"))
+                }
+                Outcome::Refused(Refused::Unable(reason)) => Reply::error(reason),
+                Outcome::Refused(Refused::Busy(reason)) => {
+                    Reply::error(format!("TRYAGAIN {reason}; nothing took effect"))
+                }
+                Outcome::Refused(Refused::NotPrimary(_) | Refused::NotFresh) => {
                     Reply::error("TRYAGAIN the primary changed; nothing took effect")
                 }
             }),
@@ -267,6 +291,7 @@ impl Worker {
             if h.core.deadline().is_some_and(|deadline| deadline <= now) {
                 self.drive(&mut h, Event::Tick, &mut out);
             }
+            self.ask_again(&mut h, now, &mut out);
             self.retry_held(&mut h, &mut out);
             self.seal_later(&mut h);
             self.schedule(&mut h);
@@ -306,13 +331,18 @@ impl Worker {
 
     /// What every step of a replica leads to.
     fn after_step(&self, h: &mut Hosted) {
+        self.report_change(h);
+        self.seal_later(h);
+        self.schedule(h);
+    }
+
+    /// Tells the meta leader what it does not know of the replica.
+    pub(crate) fn report_change(&self, h: &mut Hosted) {
         let standing = h.standing();
         if h.reported != Some(standing) && self.meta.is_up() {
             h.reported = Some(standing);
             self.meta.report(h);
         }
-        self.seal_later(h);
-        self.schedule(h);
     }
 
     /// The node cannot go on: it stops, and says why.

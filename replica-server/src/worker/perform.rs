@@ -6,7 +6,7 @@ use crate::worker::Worker;
 use crate::worker::hosted::{Hosted, ReceivedCheckpoint};
 use crate::worker::reply::Delivery;
 use commit_log::{Appended, ReadError};
-use replication::{Action, Event, Flush, LogRead, RoleKind};
+use replication::{Action, Event, Flush, LogRead, Message, RoleKind};
 use smallvec::SmallVec;
 use std::path::PathBuf;
 use types::{Decree, Instant, LearnKind, LearnSignature, NodeId, Record, RecordBody};
@@ -69,6 +69,20 @@ impl Worker {
                     flush,
                 } => self.append(h, number, body, flush, echoes),
                 Action::Send { to, message } => self.peers.send(to, h.id, message),
+                Action::Echo {
+                    to,
+                    asked,
+                    committed,
+                } => {
+                    let time = self.wall.at(now).max(h.storage.partition_time());
+                    let message = Message::Fresh {
+                        asked,
+                        committed,
+                        time,
+                    };
+                    self.peers.send(to, h.id, message);
+                }
+                Action::Refreshed => self.retry_held(h, out),
                 Action::Stage(mutation) => {
                     if let Err(error) = h.storage.stage(&mutation) {
                         h.storage_failed(error.to_string());
@@ -76,7 +90,7 @@ impl Worker {
                     }
                 }
                 Action::Unstage { above } => h.storage.truncate(above),
-                Action::Commit { up_to } => self.commit(h, up_to, out),
+                Action::Commit { up_to } => self.commit(h, up_to, now, out),
                 Action::Propose {
                     from: _,
                     configuration,
@@ -160,8 +174,9 @@ impl Worker {
         }
     }
 
-    fn commit(&self, h: &mut Hosted, up_to: Decree, out: &mut Vec<Delivery>) {
+    fn commit(&self, h: &mut Hosted, up_to: Decree, now: Instant, out: &mut Vec<Delivery>) {
         Self::start_digests(h, up_to);
+        Self::forget_readers(h, now);
         h.storage.commit(up_to);
         self.release(h, out);
         self.retry_held(h, out);
@@ -181,8 +196,13 @@ impl Worker {
             | RoleKind::Learner
             | RoleKind::Secondary
             | RoleKind::Reconciling => {
+                h.stale_read = None;
                 h.abandon(out);
                 h.storage.demote();
+                if matches!(role, RoleKind::Inactive | RoleKind::Learner) {
+                    // What is learnt anew may jump over the decrees at which digests were promised.
+                    h.digests.clear();
+                }
             }
         }
     }
@@ -200,7 +220,10 @@ impl Worker {
         tokio::task::spawn_blocking(move || {
             let outcome = match log.read(partition, from, max_bytes) {
                 Ok(mutations) => LogRead::Mutations(mutations),
-                Err(ReadError::TooOld { .. }) => LogRead::Gone,
+                Err(ReadError::TooOld { .. }) => {
+                    tracing::info!(%partition, %learner, %from, "the log does not reach back far enough for a learner; it gets a checkpoint");
+                    LogRead::Gone
+                }
                 Err(error) => {
                     tracing::warn!(%partition, %error, "the log cannot be read for a learner; it gets a checkpoint");
                     LogRead::Gone
@@ -250,7 +273,7 @@ impl Worker {
 }
 
 /// Removes a directory, however large, beside the worker.
-pub(crate) fn remove_later(dir: PathBuf) {
+pub(super) fn remove_later(dir: PathBuf) {
     tokio::task::spawn_blocking(move || {
         if let Err(error) = std::fs::remove_dir_all(&dir) {
             tracing::warn!(dir = %dir.display(), %error, "a checkpoint that nobody needs was not removed");

@@ -6,15 +6,19 @@ use commands::requests::RequestId;
 use commands::{CommandSpec, Reply};
 use resp_gateway::Sink;
 use std::rc::Rc;
+use std::time::Duration;
 use types::{Configuration, PartitionId};
 
 /// Where a reply goes.
 pub(crate) enum ReplyTo {
     /// A connection of this node's RESP port; where another node must be asked, this is the way there.
-    Resp(Sink, Rc<dyn Elsewhere>),
+    Resp(Sink, Rc<dyn Elsewhere>, Age),
     /// A client's stream.
     Stream(StreamReply),
 }
+
+/// How old the answer of a read may be; nothing: it sees every acknowledged write.
+pub(crate) type Age = Option<Duration>;
 
 /// The way to a partition's primary when that is another node.
 pub(crate) trait Elsewhere {
@@ -47,6 +51,14 @@ impl ReplyTo {
         }
     }
 
+    /// How old the command's answer may be. Means nothing for a write.
+    pub(crate) fn age(&self) -> Age {
+        match self {
+            Self::Resp(_, _, age) => *age,
+            Self::Stream(reply) => reply.age(),
+        }
+    }
+
     /// Whether an earlier command of the same sender for the same partition was refused: then this one is not to overtake it.
     pub(crate) fn refused_before(&self) -> bool {
         match self {
@@ -75,7 +87,7 @@ pub(crate) fn send_on(
     out: &mut Vec<Delivery>,
 ) {
     match to {
-        ReplyTo::Resp(sink, way) => out.push(Delivery::Elsewhere {
+        ReplyTo::Resp(sink, way, _) => out.push(Delivery::Elsewhere {
             sink,
             way,
             partition,
@@ -86,15 +98,34 @@ pub(crate) fn send_on(
     }
 }
 
+/// Refuses a command that was not evaluated here; if it is another node's affair, that one is asked where this node can.
+pub(crate) fn turn_away(
+    to: ReplyTo,
+    partition: PartitionId,
+    command: Command,
+    refused: Refused,
+    out: &mut Vec<Delivery>,
+) {
+    if refused.is_elsewhere() {
+        send_on(to, partition, command, None, refused, out);
+    } else {
+        refuse(to, refused, out);
+    }
+}
+
 /// Why a command was not done. Nothing of it took effect, but for [`Refused::Unknown`] and attempts before.
 #[derive(Clone, Debug)]
 pub(crate) enum Refused {
     /// Another node's affair.
     NotPrimary(Option<Configuration>),
+    /// The primary's affair: how old this secondary's copy is, is not known well enough for the read.
+    NotFresh,
     /// Ask again, soon.
     Busy(String),
+    /// No writes are taken for now: too few members, no room. The text is in Redis' form (`NOREPLICAS ...`).
+    Unable(String),
     /// It may or may not have taken effect.
-    Unknown,
+    Unknown(String),
     /// This attempt did nothing and none will any more; an earlier one may have.
     TooLate(&'static str),
 }
@@ -109,6 +140,13 @@ pub(crate) enum Outcome {
 pub(crate) struct Command {
     pub(crate) spec: &'static CommandSpec,
     pub(crate) args: Vec<Bytes>,
+}
+
+impl Refused {
+    /// Whether it is another node that has to be asked.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::NotPrimary(_) | Self::NotFresh)
+    }
 }
 
 impl Command {

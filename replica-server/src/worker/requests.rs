@@ -8,7 +8,7 @@ use crate::worker::execute::{Effect, Tried};
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{Outcome, Refused};
 use commands::requests::{Attempt, RequestId, Verdict, Windows};
-use commands::{CommandSpec, Interrupt};
+use commands::{CommandSpec, Interrupt, Reply};
 use std::collections::VecDeque;
 use types::{Configuration, Decree, Instant, Timestamp};
 
@@ -147,11 +147,20 @@ impl Worker {
                 Tried::Wait(decree, reply, Effect::Some)
             }
             // This attempt was not evaluated; the other one may be.
-            (Tried::Answer(Outcome::Reply(_)), Attempt::Again) => {
-                Tried::Answer(Outcome::Refused(Refused::Unknown))
-            }
+            (Tried::Answer(outcome), Attempt::Again) => Self::unsure(outcome),
             (tried, _) => tried,
         }
+    }
+
+    /// What a refusal means for a write of which another attempt may have had an effect.
+    fn unsure(outcome: Outcome) -> Tried {
+        let reason = match outcome {
+            Outcome::Reply(Reply::Error(text)) => String::from_utf8_lossy(&text).into_owned(),
+            Outcome::Refused(Refused::Unable(reason)) => reason,
+            other => return Tried::Answer(other),
+        };
+        let reason = format!("the write was sent before, and now this: {reason}");
+        Tried::Answer(Outcome::Refused(Refused::Unknown(reason)))
     }
 
     /// Before anything is written the windows are as the rows have them.

@@ -165,7 +165,7 @@ mod tests {
 
     fn waiter(number: i64) -> Waiter {
         Waiter {
-            to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere)),
+            to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None),
             reply: Reply::Integer(number),
             again: Again::BySender,
         }
@@ -209,7 +209,7 @@ mod tests {
             attempt: commands::requests::Attempt::First,
         };
         for args in commands {
-            let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere));
+            let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None);
             let spec = commands::resolve(args).unwrap();
             waiting.push_named(Decree(3), (to, Reply::Ok), id, spec, args);
         }

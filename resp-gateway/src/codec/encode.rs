@@ -81,7 +81,7 @@ pub(super) fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// An error is one line, whatever it quotes.
-fn error(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn error(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'-');
     out.extend(text.iter().map(|&byte| match byte {
         b'\r' | b'\n' => b' ',

@@ -175,6 +175,10 @@ impl RequestReader {
                 Ok(None)
             };
         };
+        // Also when all of it came at once: how the network cuts the bytes must not decide which error they are.
+        if found - self.at > longest {
+            return Err(too_long);
+        }
         if found + 2 > buffer.len() {
             self.searched = found;
             return Ok(None);

@@ -2,7 +2,7 @@
 //!
 //! Nothing is trusted: bytes that are not exactly one reply are [`Malformed`], nesting is bounded, and no length allocates.
 
-use super::encode::{Protocol, bulk, length, line};
+use super::encode::{Protocol, bulk, error, length, line};
 use super::request::integer;
 use bytes::Bytes;
 use commands::Reply;
@@ -75,8 +75,9 @@ impl<'b> Reader<'b> {
     fn next(&mut self) -> Result<Item<'b>, Malformed> {
         let kind = *self.bytes.get(self.at).ok_or(Malformed)?;
         let rest = &self.bytes[self.at + 1..];
-        let end = memchr::memchr(b'\r', rest).ok_or(Malformed)?;
-        if rest.get(end + 1) != Some(&b'\n') {
+        // A line holds neither: a client that ends lines at either one would read another reply out of it.
+        let end = memchr::memchr2(b'\r', b'\n', rest).ok_or(Malformed)?;
+        if !rest[end..].starts_with(b"\r\n") {
             return Err(Malformed);
         }
         let text = &rest[..end];
@@ -137,7 +138,7 @@ fn to_resp2(
         Item::Line(b'#', value) => line(b':', if value == b"t" { b"1" } else { b"0" }, out),
         Item::Line(b',' | b'(', digits) => bulk(digits, out),
         Item::Line(kind, text) => line(kind, text, out),
-        Item::Bulk(b'!', text) => line(b'-', text, out),
+        Item::Bulk(b'!', text) => error(text, out),
         Item::Bulk(b'=', text) => bulk(text.get(4..).unwrap_or_default(), out),
         Item::Bulk(_, string) => bulk(string, out),
         Item::Null => out.extend_from_slice(b"$-1\r\n"),
@@ -273,6 +274,22 @@ mod tests {
         )
         .unwrap();
         assert_eq!(out, bytes(&reply, Protocol::Resp2));
+    }
+
+    #[test]
+    fn another_servers_line_breaks_do_not_become_a_second_reply() {
+        let mut out = Vec::new();
+        let error = b"!10\r\nERR\r\n+OK\r\n\r\n";
+        transcode(error, Protocol::Resp2, false, &mut out).unwrap();
+        assert_eq!(out, b"-ERR  +OK  \r\n");
+        for text in ["+a\n+b\r\n", "-ERR\n+OK\r\n", "+a\r+b\r\n", "*1\n:1\r\n"] {
+            for protocol in [Protocol::Resp2, Protocol::Resp3] {
+                let refused = transcode(text.as_bytes(), protocol, false, &mut out);
+                assert_eq!(refused, Err(Malformed), "{text:?}");
+            }
+            let bytes = Bytes::copy_from_slice(text.as_bytes());
+            assert_eq!(decode(&bytes), Err(Malformed), "{text:?}");
+        }
     }
 
     #[test]

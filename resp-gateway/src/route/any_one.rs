@@ -1,7 +1,7 @@
 //! A command that any one partition may answer (RANDOMKEY): asks them in turn, from a random one on, until one has something.
 
 use super::{here, start_at};
-use crate::backend::Backend;
+use crate::backend::{Backend, Intent};
 use crate::server::Gateway;
 use crate::sink::{Answer, Sink};
 use commands::{CommandSpec, Reply};
@@ -32,7 +32,15 @@ pub(super) fn ask<B: Backend>(
             let sink_of_one = Sink::new(move |answer| {
                 let _ = answered.send(answer);
             });
-            start_at(&gateway, &table, partition, spec, &args, sink_of_one);
+            start_at(
+                &gateway,
+                &table,
+                partition,
+                spec,
+                &args,
+                Intent::Read,
+                sink_of_one,
+            );
             gateway.backend.flush();
             match answer.await {
                 Ok(Answer::Reply(Reply::Nil)) => {}

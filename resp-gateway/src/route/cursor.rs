@@ -6,7 +6,7 @@
 
 use super::gather::into_reply;
 use super::{here, start_at};
-use crate::backend::Backend;
+use crate::backend::{Backend, Intent};
 use crate::server::Gateway;
 use crate::sink::Sink;
 use bytes::Bytes;
@@ -147,7 +147,7 @@ pub(super) fn scan<B: Backend>(
             }
         });
     });
-    start_at(gateway, table, partition, spec, &args, sink);
+    start_at(gateway, table, partition, spec, &args, Intent::Read, sink);
 }
 
 /// `HSCAN key cursor ...`.
@@ -178,7 +178,7 @@ pub(super) fn scan_key<B: Backend>(
             }
         });
     });
-    start_at(gateway, table, partition, spec, &args, sink);
+    start_at(gateway, table, partition, spec, &args, Intent::Read, sink);
 }
 
 fn slot_of(position: &[u8]) -> Option<Slot> {

@@ -36,7 +36,7 @@ pub(crate) fn start<B: Backend>(
             let partitions = here(gateway, table);
             let sinks = gather::gather(gather, spec.is_write(), &partitions, Vec::new(), sink);
             for (partition, sink) in partitions.into_iter().zip(sinks) {
-                start_at(gateway, table, partition, spec, args, sink);
+                start_at(gateway, table, partition, spec, args, intent, sink);
             }
         }
         Group::Session => sink.reply(Reply::error("ERR not a command of partitions")),
@@ -50,12 +50,14 @@ pub(crate) fn start_at<B: Backend>(
     partition: u32,
     spec: &'static CommandSpec,
     args: &[&[u8]],
+    intent: Intent,
     sink: Sink,
 ) {
     let request = Request {
         partition,
         spec,
         args,
+        intent,
     };
     gateway.backend.execute(table, request, sink);
 }
@@ -85,7 +87,7 @@ fn start_keyed<B: Backend>(
     if spec.name == "hscan" {
         return cursor::scan_key(gateway, table, partition, spec, args, sink);
     }
-    start_at(gateway, table, partition, spec, args, sink);
+    start_at(gateway, table, partition, spec, args, intent, sink);
 }
 
 /// In mode `cluster`: where the client should go instead.
@@ -157,7 +159,7 @@ fn start_scattered<B: Backend>(
     }
     let home = first.partition(partitions);
     if !whole || slots.iter().all(|slot| slot.partition(partitions) == home) {
-        return start_at(gateway, table, home, spec, args, sink);
+        return start_at(gateway, table, home, spec, args, intent, sink);
     }
     let shares = split(spec, args, step, &slots, partitions);
     let members: Vec<u32> = shares.iter().map(|share| share.partition).collect();
@@ -167,7 +169,7 @@ fn start_scattered<B: Backend>(
         .unzip();
     let sinks = gather::gather(gather, spec.is_write(), &members, places, sink);
     for ((partition, args), sink) in shares.into_iter().zip(sinks) {
-        start_at(gateway, table, partition, spec, &args, sink);
+        start_at(gateway, table, partition, spec, &args, intent, sink);
     }
 }
 

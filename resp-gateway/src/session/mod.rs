@@ -147,10 +147,9 @@ impl<B: Backend> Session<B> {
         }
         let sink = self.sink(client, sequence, spec);
         if let Table::Open(table) = &self.table {
-            let intent = match (spec.is_write(), self.stale_reads) {
-                (true, _) => Intent::Write,
-                (false, false) => Intent::Read,
-                (false, true) => Intent::StaleRead,
+            let intent = match Intent::of(spec) {
+                Intent::Read if self.stale_reads => Intent::StaleRead,
+                intent => intent,
             };
             route::start(gateway, table, spec, args, intent, sink);
         }
@@ -219,7 +218,7 @@ impl<B: Backend> Session<B> {
                 {
                     let sink = self.sink(client, sequence, spec);
                     if let Table::Open(table) = &self.table {
-                        route::start_at(gateway, table, partition, spec, args, sink);
+                        route::start_at(gateway, table, partition, spec, args, Intent::Read, sink);
                     }
                     return Step::Done;
                 }

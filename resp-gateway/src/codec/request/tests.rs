@@ -120,6 +120,17 @@ fn a_whole_command_can_be_read_again_until_it_is_let_go() {
 }
 
 #[test]
+fn a_length_line_that_is_too_long_is_refused_as_such_however_it_is_cut() {
+    for start in ["*", "*1\r\n$"] {
+        let bytes = [start, &"1".repeat(BOUNDS.max_inline), "\r\n"].concat();
+        let whole = read_in_pieces(bytes.as_bytes(), &[usize::MAX]);
+        assert_eq!(read_in_pieces(bytes.as_bytes(), &[1]), whole);
+        let too_long = [ProtocolError::MultibulkLine, ProtocolError::BulkLine];
+        assert!(whole.1.is_some_and(|error| too_long.contains(&error)));
+    }
+}
+
+#[test]
 fn numbers_are_those_that_redis_takes() {
     for (text, number) in [
         ("0", Some(0)),
