@@ -1,12 +1,14 @@
-//! Clients: they write and read wherever they are let, and remember what they were told.
+//! Clients: they write and read wherever they are let, write the same again, and remember what they were told.
 
-use crate::disk::State;
-use crate::invariants::{linearizable_reads, observer::Seen};
+use crate::invariants::{linearizable_reads, observer::Seen, stale_reads};
+use crate::reading::State;
+use crate::requests::Request;
 use crate::shell::Happening;
 use crate::world::{MS, Scheduled, World};
 use bytes::Bytes;
 use replication::planted::{Bug, planted};
-use replication::{Event, RoleKind};
+use replication::{Event, Replica, RoleKind};
+use std::time::Duration;
 use types::{Ballot, Mutation, Timestamp};
 
 /// A read between its evaluation and its answer.
@@ -30,6 +32,7 @@ impl World {
         };
         let next = self.chance.within(MS..most);
         self.at(next, Scheduled::Write);
+        let number = self.request();
         for node in 0..self.nodes.len() {
             let this = &self.nodes[node];
             let Some(replica) = this.replica.as_ref().filter(|_| this.runs()) else {
@@ -38,10 +41,13 @@ impl World {
             let Ok(decree) = replica.accepts_write() else {
                 continue;
             };
-            self.figures.writes += 1;
             // Evaluation sees everything in flight, so what it makes is right only after exactly that.
             let seen = this.staged.values().fold(this.state, State::after);
-            let number = self.figures.writes;
+            let retried = seen.requests.find(number) != Request::New;
+            if retried && !planted(Bug::DropsRequestIds) {
+                continue;
+            }
+            self.figures.writes += 1;
             let effects = Bytes::from(format!("{number} at {node} over {:016x}", seen.hash));
             // The partition's time never goes back, whatever the wall clock does.
             let timestamp = Timestamp(this.wall(self.now).max(seen.time.0));
@@ -56,10 +62,20 @@ impl World {
         }
     }
 
-    /// A client reads at every node that lets it; the answer leaves a little later, or long after.
+    /// A new request, or one of the last again: its answer may have been lost.
+    fn request(&mut self) -> u64 {
+        if self.requests > 0 && self.chance.percent(self.swarm.retries) {
+            return self.requests - self.chance.within(0..self.requests.min(80));
+        }
+        self.requests += 1;
+        self.requests
+    }
+
+    /// Clients read at every node that lets them; the answer leaves a little later, or long after.
     pub(crate) fn read(&mut self) {
         let next = self.chance.within(MS..self.swarm.operations);
         self.at(next, Scheduled::Read);
+        self.read_stale();
         let floor = self.observer.told;
         for node in 0..self.nodes.len() {
             let this = &self.nodes[node];
@@ -94,14 +110,35 @@ impl World {
                 seen,
                 floor,
             });
-            self.at(
-                delay,
-                Scheduled::Node {
-                    node,
-                    life,
-                    happening,
-                },
-            );
+            self.reach(delay, node, life, happening);
+        }
+    }
+
+    /// A client reads at every secondary that is fresh enough, and makes the others ask.
+    fn read_stale(&mut self) {
+        let bound = self.chance.pick(&[20, 200, 1500]) * MS;
+        let within = Duration::from_nanos(bound);
+        for node in 0..self.nodes.len() {
+            let local = self.nodes[node].local(self.now);
+            let this = &self.nodes[node];
+            let Some(replica) = this.replica.as_ref().filter(|_| this.runs()) else {
+                continue;
+            };
+            if replica.wants_freshness(local, within) {
+                self.step(node, Event::FreshnessWanted { bound: within });
+            }
+            let this = &self.nodes[node];
+            let replica = this.replica.as_ref();
+            let may =
+                |replica: &Replica| replica.may_serve_stale(local, within, &this.leases).is_ok();
+            if replica.is_some_and(may) {
+                let seen = Seen {
+                    decree: this.state.applied,
+                    expired: this.state.time.0,
+                };
+                self.figures.stale_reads += 1;
+                stale_reads::on_answer(self, node, bound, seen);
+            }
         }
     }
 

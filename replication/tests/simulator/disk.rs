@@ -1,274 +1,283 @@
-//! A node's disk: a log that forgets what is not synced, a RocksDB that is a hash, and the log as an independent reader of the
-//! rules would read it, against which the replica's own reading is held.
+//! A node's disk: the commit log, a RocksDB that is a hash, and what must be on it: every record that was appended, up to where each
+//! may be relied upon. What the log finds at a start is held against that.
 
-use std::collections::BTreeMap;
-use types::{
-    Ballot, BootId, Decree, Durability, LearnKind, LearnSignature, Mutation, RecordBody, Timestamp,
-};
-
-/// What a partition's data is, here: up to where it is applied, a hash chained over everything applied, and its time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct State {
-    pub(crate) applied: Decree,
-    pub(crate) hash: u64,
-    pub(crate) time: Timestamp,
-}
-
-impl State {
-    pub(crate) fn after(self, mutation: &Mutation) -> Self {
-        Self {
-            applied: mutation.decree,
-            hash: (self.hash ^ digest(mutation)).rotate_left(9),
-            time: mutation.timestamp,
-        }
-    }
-}
-
-/// A mutation without its ballot.
-pub(crate) fn digest(mutation: &Mutation) -> u64 {
-    let start = mutation.timestamp.0.rotate_left(17) ^ mutation.decree.0;
-    mutation.effects.iter().fold(start, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-    })
-}
-
-/// What records mean, read one after the other.
-#[derive(Default)]
-pub(crate) struct Reading {
-    /// The latest record of each decree: its ballot and digest.
-    pub(crate) mutations: BTreeMap<Decree, (Ballot, u64)>,
-    pub(crate) ballot: Ballot,
-    /// The newest learn (all zero for a member from the beginning), and the newest that ended.
-    pub(crate) learn: Option<LearnSignature>,
-    pub(crate) ready: Option<LearnSignature>,
-    pub(crate) quarantined: bool,
-    pub(crate) boot: BootId,
-    /// All records before this number are in.
-    next: u64,
-}
-
-impl Reading {
-    fn take(&mut self, record: &RecordBody) {
-        match record {
-            RecordBody::Mutation(mutation) => {
-                let value = (mutation.ballot, digest(mutation));
-                self.mutations.insert(mutation.decree, value);
-            }
-            RecordBody::Truncate { ballot, decree } => {
-                self.mutations
-                    .retain(|at, (prepared, _)| at <= decree || *prepared >= *ballot);
-            }
-            RecordBody::Reset {
-                signature,
-                base,
-                kind,
-                ..
-            } => {
-                self.mutations.retain(|at, _| at <= base);
-                self.learn = Some(*signature);
-                self.ready = None;
-                self.quarantined &= *kind == LearnKind::Log;
-            }
-            RecordBody::Ready { signature, .. } => self.ready = Some(*signature),
-            RecordBody::Configuration(known) => self.ballot = self.ballot.max(known.ballot),
-            RecordBody::Boot(boot) => self.boot = *boot,
-            RecordBody::Quarantined => self.quarantined = true,
-            RecordBody::Deleted => {
-                let next = self.next;
-                *self = Self {
-                    next,
-                    ..Self::default()
-                };
-            }
-            RecordBody::Ballot(_) | RecordBody::Proposed(_) => {}
-        }
-    }
-
-    /// The learn by which the disk says that its copy is whole.
-    pub(crate) fn whole(&self) -> Option<LearnSignature> {
-        let learn = self.learn?;
-        let done = learn == LearnSignature::default() || self.ready == Some(learn);
-        (done && !self.quarantined).then_some(learn)
-    }
-}
+use crate::chance::Chance;
+use crate::log::{CommitLog, Found};
+use crate::node::{PARTITION, Power};
+use crate::reading::{Reading, State};
+use crate::swarm::{Shown, Swarm};
+use bytes::Bytes;
+use replication::Flush;
+use types::{Ballot, Decree, Durability, LearnSignature, Mutation, RecordBody};
 
 pub(crate) struct Disk {
     durability: Durability,
-    /// Numbered; recycling leaves gaps.
-    log: Vec<(u64, RecordBody)>,
+    shown: Shown,
+    log: CommitLog,
+    /// What was appended. Numbered; what RocksDB has leaves gaps.
+    appended: Vec<(u64, RecordBody)>,
     next: u64,
     /// Records below this number survive a loss of power.
     synced: u64,
+    /// How its last process ended, and which records survived that for certain: those below this number.
+    ended: Power,
+    surviving: u64,
     /// As far as others rely on it: what is synced, or in `buffered` what is written.
     pub(crate) safe: Reading,
     pub(crate) rocksdb: State,
-    /// The log has every decree from here on.
-    pub(crate) oldest: Decree,
     /// The newest prepare of this life, if nothing else came after it (L1).
     pub(crate) last_prepared: Option<(Ballot, Decree)>,
     /// Something on it cannot be read.
     pub(crate) damaged: bool,
+    /// So perhaps can the record of the copy's deletion, which stood beside it: the log may find damage and no deletion.
+    deletion_damaged: bool,
     /// The copy that was last lost that way: whatever still names it names nothing.
     pub(crate) ruined: Option<LearnSignature>,
+    /// At the last start the log found what it should not have, or did not find what it should have.
+    pub(crate) contradiction: Option<String>,
     /// Nothing is written before this true time.
     pub(crate) hangs_until: u64,
     pub(crate) hangs_since: u64,
 }
 
 impl Disk {
-    pub(crate) fn new(durability: Durability) -> Self {
+    pub(crate) fn new(swarm: &Swarm) -> Self {
         Self {
-            durability,
-            log: Vec::new(),
-            next: 0,
-            synced: 0,
+            durability: swarm.durability,
+            shown: swarm.shown,
+            log: CommitLog::new(swarm),
+            appended: Vec::new(),
+            next: 1,
+            synced: 1,
+            ended: Power::Kept,
+            surviving: 1,
             safe: Reading::default(),
             rocksdb: State::default(),
-            oldest: Decree(1),
             last_prepared: None,
             damaged: false,
+            deletion_damaged: false,
             ruined: None,
+            contradiction: None,
             hangs_until: 0,
             hangs_since: 0,
         }
     }
 
-    pub(crate) fn records(&self) -> impl Iterator<Item = &RecordBody> {
-        self.log.iter().map(|(_, record)| record)
-    }
-
-    /// Takes a record, and says what syncing it means.
-    pub(crate) fn append(&mut self, record: RecordBody) -> u64 {
+    /// Takes a record; the number says what syncing it means. Nothing, if the log has failed and nobody cares.
+    pub(crate) fn append(&mut self, record: RecordBody, flush: Flush) -> Option<u64> {
         if record.mutation().is_none() {
             self.last_prepared = None;
         }
-        self.log.push((self.next, record));
+        let number = self.next;
+        let taken = self.log.append(PARTITION, record.clone(), number, flush);
+        taken.ok()?;
+        self.appended.push((number, record));
         self.next += 1;
         if self.durability == Durability::Buffered {
             self.rely_on(self.next);
         }
-        self.next
+        Some(number)
     }
 
-    /// Where the log ends.
-    pub(crate) fn end(&self) -> u64 {
-        self.next
+    /// Makes the log sync up to and including that record, and says whether it did.
+    pub(crate) fn flush(&mut self, number: u64) -> bool {
+        let flushed = self.log.flush(number);
+        if flushed {
+            self.rely_on_synced(number + 1);
+        }
+        flushed
     }
 
-    pub(crate) fn sync(&mut self, end: u64) {
+    /// The log does all it has to do.
+    pub(crate) fn settle(&mut self) {
+        if self.log.settle() {
+            self.rely_on_synced(self.next);
+        }
+    }
+
+    /// The log does something of that, and fails in the middle.
+    pub(crate) fn fail(&mut self, chance: &mut Chance) {
+        self.log.settle_badly(chance);
+    }
+
+    fn rely_on_synced(&mut self, end: u64) {
         self.synced = self.synced.max(end.min(self.next));
         self.rely_on(self.synced);
     }
 
-    pub(crate) fn is_synced(&self) -> bool {
-        self.synced == self.next
-    }
-
     fn rely_on(&mut self, end: u64) {
         let from = self.first_from(self.safe.next);
-        for (number, record) in self.log[from..].iter().take_while(|(at, _)| *at < end) {
+        for (number, record) in self.appended[from..].iter().take_while(|(at, _)| *at < end) {
             self.safe.take(record);
             self.safe.next = number + 1;
         }
     }
 
     fn first_from(&self, number: u64) -> usize {
-        self.log.partition_point(|(at, _)| *at < number)
+        self.appended.partition_point(|(at, _)| *at < number)
     }
 
-    /// How many records a loss of power may take.
-    pub(crate) fn unsynced(&self) -> usize {
-        self.log.len() - self.first_from(self.synced)
+    /// The process ends, in the middle of something or not. A log that syncs has its queue in memory.
+    pub(crate) fn end(&mut self, power: Power, hangs: bool, chance: &mut Chance) {
+        if !hangs && chance.percent(50) {
+            self.log.settle_badly(chance);
+        }
+        self.log.end(power, chance);
+        let written = power == Power::Kept && self.durability == Durability::Buffered;
+        self.ended = power;
+        self.surviving = if written { self.next } else { self.synced };
+        self.read_again(self.surviving);
     }
 
-    /// Only so many of the unsynced records reached the disk.
-    pub(crate) fn tear(&mut self, survivors: usize) {
-        let keep = self.first_from(self.synced) + survivors;
-        self.log.truncate(keep);
+    /// The process starts. What the log finds is the truth from now on, unless it is too little or too much. With what the replica
+    /// is shown of it.
+    pub(crate) fn start(&mut self, chance: &mut Chance) -> (Found, Vec<RecordBody>) {
+        let applied = self.rocksdb.applied;
+        let durable = |_| applied;
+        if chance.percent(5) {
+            self.log.fail_to_open(&durable, chance);
+        }
+        let found = self.log.open(&durable);
+        let records = found.of(PARTITION);
+        self.contradiction = if found.is_damaged(PARTITION) {
+            self.expect_damage(&records)
+        } else {
+            self.expect_all(&records)
+        };
+        self.contradiction = found.failure.clone().or(self.contradiction.take());
         self.synced = self.next;
-        self.read_again();
+        self.last_prepared = None;
+        self.read_again(self.next);
+        let records = match self.shown {
+            Shown::Live => records,
+            Shown::Appended => self.appended.iter().map(|(_, body)| body.clone()).collect(),
+        };
+        (found, records)
     }
 
-    /// A failed fsync that nobody heard of: what it was to sync is in no cache and on no disk.
-    pub(crate) fn lose_unsynced(&mut self, end: u64) {
-        let (from, to) = (self.first_from(self.synced), self.first_from(end));
-        self.log.drain(from..to.max(from));
-        self.sync(end);
-    }
-
-    /// So many of the newest mutations, synced or not, cannot be read any more.
-    pub(crate) fn damage(&mut self, mut newest: usize) {
+    /// Only what was damaged may be found so.
+    fn expect_damage(&mut self, records: &[RecordBody]) -> Option<String> {
+        let known = self.damaged || self.deletion_damaged || self.safe.quarantined;
         self.damaged = true;
-        self.ruined = self.safe.learn;
-        for at in (0..self.log.len()).rev() {
-            if newest > 0 && self.log[at].1.mutation().is_some() {
-                self.log.remove(at);
-                newest -= 1;
+        self.deletion_damaged = false;
+        self.ruined = self.safe.learn.or(self.ruined);
+        self.appended.clear();
+        for record in records.iter().chain([&RecordBody::Quarantined]) {
+            self.appended.push((self.next, record.clone()));
+            self.next += 1;
+        }
+        (!known).then(|| "the log says that it is damaged".to_owned())
+    }
+
+    /// Everything that survived for certain, and of the rest what came first.
+    fn expect_all(&mut self, records: &[RecordBody]) -> Option<String> {
+        let shown = Reading::shown(records);
+        let applied = self.rocksdb.applied;
+        let certain = self.first_from(self.surviving);
+        let mut reading = Reading::default();
+        let mut agreed = None;
+        for at in 0..=self.appended.len() {
+            if at >= certain && reading.agrees(&shown, applied) {
+                agreed = Some(at);
+            }
+            if let Some((_, record)) = self.appended.get(at) {
+                reading.take(record);
             }
         }
-        self.read_again();
+        if let Some(agreed) = agreed {
+            // What was damaged is not needed any more: the copy stands. One that was learnt anew since leaves it as it is.
+            self.ruined = self.ruined.filter(|&ruined| shown.learn != Some(ruined));
+            self.damaged = false;
+            self.deletion_damaged = false;
+            self.appended.truncate(agreed);
+            return None;
+        }
+        if self.damaged && self.durability == Durability::Buffered && self.ended == Power::Lost {
+            // With the power went what told damage from a torn tail. Two faults at once are not promised to be survived.
+            return self.expect_damage(records);
+        }
+        Some(format!(
+            "the log shows {records:?}, but there was {:?}",
+            self.appended
+        ))
     }
 
-    /// Nothing is left on it. Numbers go on, so that no late word of a sync is taken for a newer one.
+    /// So many of the newest mutations cannot be read any more; says whether any is.
+    pub(crate) fn damage(&mut self, newest: usize) -> bool {
+        let mutations = self.appended.iter().rev();
+        let effects: Vec<Bytes> = mutations
+            .filter_map(|(_, record)| Some(record.mutation()?.effects.clone()))
+            .take(newest)
+            .collect();
+        let damaged = self.log.damage(&effects) > 0;
+        if damaged {
+            self.damaged = true;
+            let last = self.appended.last().map(|(_, record)| record);
+            self.deletion_damaged |= last == Some(&RecordBody::Deleted);
+            self.ruined = self.safe.learn;
+        }
+        damaged
+    }
+
+    /// What the log mentions is no copy: no data belong to it.
+    pub(crate) fn disown(&mut self) {
+        self.rocksdb = State::default();
+        self.damaged = false;
+    }
+
+    /// Nothing of the copy is left on it; what the log had of it counts no more.
     pub(crate) fn wipe(&mut self) {
-        let (next, hangs) = (self.next, (self.hangs_since, self.hangs_until));
-        *self = Self {
-            ruined: self.ruined,
-            ..Self::new(self.durability)
-        };
-        (self.next, self.safe.next) = (next, next);
-        (self.hangs_since, self.hangs_until) = hangs;
+        self.appended.clear();
+        self.rocksdb = State::default();
+        self.damaged = false;
+        self.synced = self.next;
+        self.read_again(self.next);
     }
 
-    fn read_again(&mut self) {
+    fn read_again(&mut self, end: u64) {
         self.safe = Reading::default();
         self.last_prepared = None;
-        self.rely_on(self.synced);
-        if self.durability == Durability::Buffered {
-            self.rely_on(self.next);
+        self.rely_on(end);
+    }
+
+    /// RocksDB has everything up to there on disk, and may only have what the log has synced.
+    pub(crate) fn flush_rocksdb(&mut self, state: State) {
+        if state.applied > self.rocksdb.applied && self.log.is_synced(PARTITION, state.applied) {
+            self.rocksdb = state;
+            self.let_go();
         }
     }
 
-    /// Drops mutations that nothing needs any more.
-    pub(crate) fn recycle(&mut self, durable: Decree) {
-        self.log.retain(|(_, record)| {
+    /// Below that the log needs nothing.
+    fn let_go(&mut self) {
+        let durable = self.rocksdb.applied;
+        self.log.set_durable(PARTITION, durable);
+        self.appended.retain(|(_, record)| {
             record
                 .mutation()
                 .is_none_or(|mutation| mutation.decree > durable)
         });
-        self.oldest = self.oldest.max(durable.next());
     }
 
     /// A checkpoint takes the place of everything.
     pub(crate) fn install(&mut self, state: State) {
         self.rocksdb = state;
-        self.oldest = state.applied.next();
-        self.log.retain(|(_, record)| record.mutation().is_none());
         self.damaged = false;
-        self.read_again();
+        self.let_go();
     }
 
-    /// The latest record of each decree from `from` on, without a gap.
-    pub(crate) fn read(&self, from: Decree, most: usize) -> Vec<Mutation> {
-        let mut latest: BTreeMap<Decree, &Mutation> = BTreeMap::new();
-        for record in self.records() {
-            match record {
-                RecordBody::Mutation(mutation) if mutation.decree >= from => {
-                    latest.insert(mutation.decree, mutation);
-                }
-                RecordBody::Truncate { ballot, decree } => {
-                    latest.retain(|at, mutation| at <= decree || mutation.ballot >= *ballot);
-                }
-                RecordBody::Reset { base, .. } => latest.retain(|at, _| at <= base),
-                _ => {}
-            }
-        }
-        let mut next = from;
-        let in_order = latest.into_values().take_while(|mutation| {
-            let fits = mutation.decree == next;
-            next = next.next();
-            fits
-        });
-        in_order.take(most).cloned().collect()
+    /// Whether the log has what RocksDB lacks.
+    pub(crate) fn reaches_back(&self) -> bool {
+        self.log.reaches_back(PARTITION, self.rocksdb.applied)
+    }
+
+    /// A piece of the log for a learner; `None` if it is not there any more.
+    pub(crate) fn read(&self, from: Decree) -> Option<Vec<Mutation>> {
+        self.log.read(PARTITION, from)
+    }
+
+    /// Segments released and bytes copied forward so far.
+    pub(crate) fn tidied(&self) -> (u64, u64) {
+        self.log.tidied()
     }
 }

@@ -24,6 +24,7 @@ impl World {
             Fault::Weather => self.change_weather(),
             Fault::MetaDown if self.meta.up => self.meta_down(span),
             Fault::MetaDown => {}
+            Fault::PauseLeader => self.pause_leader(span),
             Fault::MetaDeaf => self.meta_deaf(span),
             Fault::Hint => self.hint(node, self.nodes[other].id),
             Fault::HandOver => self.hand_over(other),
@@ -130,6 +131,13 @@ impl World {
         Some(index(stored.primary.node))
     }
 
+    /// The members of the configuration in force, the primary first.
+    pub(crate) fn members(&self) -> Vec<usize> {
+        let stored = self.meta.stored.iter();
+        let members = stored.flat_map(types::Configuration::members);
+        members.map(|member| index(member.node)).collect()
+    }
+
     pub(crate) fn hang_disk(&mut self, node: usize, span: u64) {
         let disk = &mut self.nodes[node].disk;
         if disk.hangs_until <= self.now {
@@ -143,13 +151,14 @@ impl World {
         if empty || !self.may_damage(node) || !self.nodes[node].runs() {
             return;
         }
-        let newest = self.chance.index(6);
+        let newest = 1 + self.chance.index(6);
+        // An idle log says that all of it is synced: what breaks then is no torn tail.
+        self.nodes[node].disk.settle();
         if self.chance.percent(50) {
             let span = self.chance.within(5..300) * MS;
             self.crash(node, Power::Kept, span);
             self.nodes[node].disk.damage(newest);
-        } else {
-            self.nodes[node].disk.damage(newest);
+        } else if self.nodes[node].disk.damage(newest) {
             self.step(node, Event::Damaged);
         }
     }

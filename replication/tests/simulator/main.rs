@@ -1,10 +1,12 @@
-//! A seeded simulation of one partition on three to five nodes. The replicas and their leases are the real ones; clocks, wires,
-//! disks, engines, clients and the metadata store are simulated, and fail as each seed draws it.
+//! A seeded simulation of one partition on three to five nodes. The replicas, their leases and their commit logs are the real ones, in
+//! half of the seeds the meta leader's brain is, too; clocks, wires, disks, engines, clients and the metadata store are simulated, and
+//! fail as each seed draws it.
 //!
 //! ```text
 //!   runner ── one run: opening, faults, healing ──► world ──► invariants, after every step
-//!     swarm ── what this seed may go through          ├── network, meta, clients
-//!     faults, scenes ── what happens of it            └── shell, storage ── node ── disk
+//!     swarm ── what this seed may go through          ├── network, clients ── requests
+//!     faults, scenes ── what happens of it            ├── meta ── guardian (a model), or leaders, streams (`placement`)
+//!                                                     └── shell, storage ── node ── disk ── log (`commit-log`), reading
 //! ```
 //!
 //! `TULPAR_SIM_SEEDS=100000 cargo test --release -p replication --test simulator -- --nocapture` is a long run, `TULPAR_SIM_FIRST`
@@ -15,16 +17,22 @@ mod chance;
 mod clients;
 mod disk;
 mod faults;
+mod guardian;
 mod invariants;
+mod leaders;
+mod log;
 mod meta;
 mod network;
 mod node;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod reading;
+mod requests;
 mod runner;
 mod scenes;
 mod shell;
 mod storage;
+mod streams;
 mod swarm;
 mod world;
 

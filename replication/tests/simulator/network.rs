@@ -60,9 +60,12 @@ impl Kind {
             | Message::LearnComplete { .. } => Self::Learn,
             Message::LearnReady { .. } => Self::LearnReady,
             Message::TakeOver { .. } => Self::TakeOver,
-            Message::Join { .. } | Message::NotMember { .. } | Message::Resign { .. } => {
-                Self::Other
-            }
+            Message::Join { .. }
+            | Message::NotMember { .. }
+            | Message::Resign { .. }
+            | Message::Differs { .. }
+            | Message::AskFreshness(_)
+            | Message::Fresh { .. } => Self::Other,
         }
     }
 }
@@ -142,14 +145,7 @@ impl World {
             let life = (!self.chance.percent(30)).then_some(self.nodes[to].incarnation);
             let happening = happening.clone();
             let node = to;
-            self.at(
-                delay,
-                Scheduled::Node {
-                    node,
-                    life,
-                    happening,
-                },
-            );
+            self.reach(delay, node, life, happening);
         }
     }
 
@@ -201,14 +197,7 @@ impl World {
         }
         let (_, node, happening) = of_kind[self.chance.index(of_kind.len())].clone();
         let (delay, life) = (self.chance.within(0..within), None);
-        self.at(
-            delay,
-            Scheduled::Node {
-                node,
-                life,
-                happening,
-            },
-        );
+        self.reach(delay, node, life, happening);
     }
 
     /// Nothing gets through from one node to another for a while.

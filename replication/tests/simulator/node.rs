@@ -1,7 +1,8 @@
 //! A node as the simulator has it: clocks, a disk, an engine that is a hash, and the real `Leases` and `Replica`.
 
 use crate::chance::Chance;
-use crate::disk::{Disk, State};
+use crate::disk::Disk;
+use crate::reading::State;
 use crate::shell::Happening;
 use crate::swarm::Swarm;
 use crate::world::MS;
@@ -28,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) up: bool,
     pub(crate) paused: bool,
     pub(crate) incarnation: Incarnation,
+    /// Under which ballot this life of it last deleted its copy.
+    pub(crate) deleted: Ballot,
     boot: BootId,
     /// Local time = origin + true time * rate / 1000.
     rate: u64,
@@ -66,11 +69,12 @@ impl Node {
             up: true,
             paused: false,
             incarnation,
+            deleted: Ballot::ZERO,
             boot: BootId(u128::from(id) << 32 | 1),
             rate,
             origin: LONG_AGO + chance.within(0..10_000 * MS),
             skew: chance.within(0..2000) * MS,
-            disk: Disk::new(swarm.durability),
+            disk: Disk::new(swarm),
             leases: Leases::new(lease_settings(), incarnation, Instant(0), Duration::ZERO),
             replica: None,
             state: State::default(),
@@ -121,6 +125,7 @@ impl Node {
             boot: self.boot,
             partition: PARTITION,
             durability: self.durability,
+            deleted: self.deleted,
         }
     }
 
@@ -156,11 +161,8 @@ impl Node {
         self.tick_at = None;
         self.incoming = None;
         self.state = State::default();
-        // A log that syncs has its queue in memory; what is not synced may or may not have got to the disk.
-        if power == Power::Lost || self.durability == Durability::Sync {
-            let survivors = chance.index(self.disk.unsynced() + 1);
-            self.disk.tear(survivors);
-        }
+        let hangs = self.disk.hangs_until > true_time;
+        self.disk.end(power, hangs, chance);
         if power == Power::Lost {
             self.boot.0 += 1;
             // The clock starts anew with the machine.
@@ -171,45 +173,55 @@ impl Node {
     }
 
     /// The process starts on what is on disk. Nothing if there is no replica.
-    pub(crate) fn start(&mut self, true_time: u64, actions: &mut Vec<replication::Action>) {
+    pub(crate) fn start(
+        &mut self,
+        true_time: u64,
+        chance: &mut Chance,
+        actions: &mut Vec<replication::Action>,
+    ) {
         self.up = true;
         self.incarnation.0 += 1;
-        // What a start finds in the log it may acknowledge: the log is synced before anything else happens.
-        self.disk.sync(self.disk.end());
-        self.disk.last_prepared = None;
+        self.deleted = Ballot::ZERO;
+        let (found, records) = self.disk.start(chance);
         let now = self.local(true_time);
         let settings = lease_settings();
         let grace = settings.grace;
         self.leases = Leases::new(settings, self.incarnation, now, grace);
         self.state = self.disk.rocksdb;
-        if self.disk.records().next().is_none() {
-            return;
+        if records.is_empty() && !found.quarantined.contains(&PARTITION) {
+            return self.disown();
         }
         let mut recovered = Recovered::new();
         recovered.applied(self.disk.rocksdb.applied);
-        for record in self.disk.records() {
-            recovered.record(record.clone());
+        for record in records {
+            recovered.record(record);
         }
-        // A deletion ends damage: there is nothing left that could be.
-        self.disk.damaged &= self.disk.safe.learn.is_some();
         if self.disk.damaged {
+            // It answers for nothing any more, and its ballots may be gone too.
+            self.promised = Ballot::ZERO;
             recovered.quarantine();
         }
         let replica = Replica::recover(self.identity(), self.settings.clone(), recovered, actions);
         if replica.is_blank() {
-            self.wipe();
+            self.disown();
         } else {
             self.replica = Some(replica);
         }
     }
 
-    /// Nothing of the partition is left here.
+    /// The copy was deleted.
     pub(crate) fn wipe(&mut self) {
+        self.disk.wipe();
+        self.disown();
+    }
+
+    /// There is no copy here.
+    fn disown(&mut self) {
         self.promised = Ballot::ZERO;
         self.replica = None;
         self.staged.clear();
         self.state = State::default();
-        self.disk.wipe();
+        self.disk.disown();
     }
 
     pub(crate) fn step(&mut self, true_time: u64, event: Event) -> Vec<replication::Action> {
@@ -228,17 +240,11 @@ impl Node {
         !hangs || planted(Bug::HangsAndVouches)
     }
 
-    /// RocksDB flushes, which wants the log synced, and the log may let go of what it no longer needs.
-    pub(crate) fn flush(&mut self, recycle: bool) {
+    /// RocksDB flushes.
+    pub(crate) fn flush(&mut self) {
         let learning = self.incoming.is_some();
-        if !self.up || self.replica.is_none() || learning || !self.disk.is_synced() {
-            return;
-        }
-        if self.state.applied > self.disk.rocksdb.applied {
-            self.disk.rocksdb = self.state;
-        }
-        if recycle {
-            self.disk.recycle(self.disk.rocksdb.applied);
+        if self.up && self.replica.is_some() && !learning {
+            self.disk.flush_rocksdb(self.state);
         }
     }
 }

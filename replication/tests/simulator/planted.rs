@@ -41,7 +41,7 @@ fn hunt(bug: Bug, first: u64, seeds: u64) -> Option<(u64, &'static str)> {
 }
 
 /// Bugs of every sort that take a few seeds each; all of them are in the table.
-const QUICK: [Bug; 12] = [
+const QUICK: [Bug; 14] = [
     Bug::TakesEarlyPrepares,
     Bug::LeadsOn,
     Bug::ForgetsPrepared,
@@ -53,6 +53,8 @@ const QUICK: [Bug; 12] = [
     Bug::ServesBeforeList,
     Bug::AddsWithHole,
     Bug::IgnoresBoot,
+    Bug::EchoesWithoutLease,
+    Bug::AgesFromReceipt,
     Bug::SkipsFsync,
 ];
 

@@ -2,7 +2,7 @@
 
 use crate::invariants::{Violation, availability, healed};
 use crate::node::Power;
-use crate::swarm::Opening;
+use crate::swarm::{Opening, REPLICAS};
 use crate::world::{Figures, MS, Trace, World};
 use std::hash::{BuildHasher, RandomState};
 
@@ -24,6 +24,11 @@ pub(crate) fn run(seed: u64, trace: Trace) -> Ended {
     let mut world = World::new(seed, trace);
     world.note(|| format!("seed {seed}"));
     play(&mut world);
+    for node in &world.nodes {
+        let (released, carried) = node.disk.tidied();
+        world.figures.released += released;
+        world.figures.carried += carried;
+    }
     Ended {
         figures: world.figures,
         virtual_time: world.now,
@@ -64,7 +69,15 @@ fn until(world: &mut World, end: u64) -> bool {
 }
 
 fn open(world: &mut World) -> bool {
-    if !until(world, 500 * MS) {
+    let born = (1..100).any(|tenth| {
+        let on = until(world, tenth * 100 * MS);
+        world.meta.stored.is_some() || !on
+    });
+    let calm = world.now + 400 * MS;
+    if !born {
+        world.violate(healed::NAME, "the partition was never born".into());
+    }
+    if !until(world, calm) {
         return false;
     }
     let opening = world.swarm.opening;
@@ -79,8 +92,9 @@ fn open(world: &mut World) -> bool {
         }
         Opening::NoMeta => world.meta_down(notice + well),
         Opening::OneIsLeft => {
-            let secondary = 1 + world.chance.index(2);
-            for node in [0, secondary] {
+            let members = world.members();
+            let secondary = members[1 + world.chance.index(REPLICAS - 1)];
+            for node in [members[0], secondary] {
                 world.crash(node, Power::Kept, notice + well);
             }
         }
@@ -137,9 +151,14 @@ impl Total {
         self.virtual_time += ended.virtual_time;
         all.writes += one.writes;
         all.reads += one.reads;
+        all.stale_reads += one.stale_reads;
         all.faults += one.faults;
         all.takeovers += one.takeovers;
         all.learns += one.learns;
+        all.terms += one.terms;
+        all.released += one.released;
+        all.carried += one.carried;
+        all.recoveries += one.recoveries;
         all.steps += one.steps;
     }
 
@@ -148,8 +167,22 @@ impl Total {
         let seconds = self.virtual_time as f64 / 1e9;
         let all = &self.figures;
         println!(
-            "{} seeds, {seconds:.0} virtual seconds: {} steps, {} writes, {} reads, {} faults, {} times a primary began to serve, {} learns ended",
-            self.runs, all.steps, all.writes, all.reads, all.faults, all.takeovers, all.learns
+            "{} seeds, {seconds:.0} virtual seconds: {} steps, {} writes, {} reads, {} at secondaries, {} faults, {} times a primary began to serve, {} learns ended, {} terms of meta leaders",
+            self.runs,
+            all.steps,
+            all.writes,
+            all.reads,
+            all.stale_reads,
+            all.faults,
+            all.takeovers,
+            all.learns,
+            all.terms
+        );
+        println!(
+            "commit logs: {} recoveries, {} segments released, {} KiB copied forward",
+            all.recoveries,
+            all.released,
+            all.carried >> 10
         );
         println!(
             "a virtual second: {:.0} operations, {:.1} faults; {:.0} times real time on one core",
@@ -163,6 +196,9 @@ impl Total {
     pub(crate) fn says_something(&self) -> bool {
         let (seconds, all) = (self.virtual_time / 1_000_000_000, &self.figures);
         let operations = all.writes + all.reads >= 50 * seconds;
-        operations && 5 * all.faults >= seconds && all.takeovers > self.runs
+        let stale = 5 * all.stale_reads >= all.reads;
+        let log = all.recoveries.min(all.released).min(all.carried) > 0;
+        let meta = all.terms > 0;
+        operations && stale && log && meta && 5 * all.faults >= seconds && all.takeovers > self.runs
     }
 }

@@ -93,14 +93,7 @@ impl World {
             let node = self.nodes[node].id;
             let happening = Happening::Event(Event::PeerLost { node });
             let (node, life) = (teacher, None);
-            self.at(
-                soon,
-                Scheduled::Node {
-                    node,
-                    life,
-                    happening,
-                },
-            );
+            self.reach(soon, node, life, happening);
         }
     }
 
@@ -190,14 +183,7 @@ impl World {
             let node = self.nodes[primary].id;
             let happening = Happening::Event(Event::PeerLost { node });
             let (node, life) = (other, None);
-            self.at(
-                (told + silenced) * MS,
-                Scheduled::Node {
-                    node,
-                    life,
-                    happening,
-                },
-            );
+            self.reach((told + silenced) * MS, node, life, happening);
         }
         if self.chance.percent(30) {
             // The primary goes too, before it knows what became of that.
@@ -230,7 +216,8 @@ impl World {
 
     /// The meta leader's stream to one node breaks, and comes again: it asks once more for what was asked.
     pub(crate) fn forget(&mut self, node: usize) {
-        if self.nodes[node].runs() && self.meta.up {
+        if self.nodes[node].runs() && self.has_stream(node) {
+            self.stream_ends(node);
             self.step(node, Event::MetaStream(MetaStream::Down));
             self.tell_meta_stream(node);
         }

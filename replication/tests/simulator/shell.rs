@@ -3,14 +3,14 @@
 //! How a log is written and a process started is in `storage`.
 
 use crate::clients::Evaluation;
-use crate::disk::State;
 use crate::invariants::{
     self, acknowledged_is_everywhere, additions, commits, promises, reconciliation,
 };
 use crate::node::PARTITION;
+use crate::reading::State;
 use crate::world::{MS, Scheduled, World};
-use replication::{Action, Beacon, BeaconReply, Event, Message, MetaStream, RoleKind};
-use types::{Decree, LearnSignature, NodeId};
+use replication::{Action, Beacon, BeaconReply, Event, Message, MetaStream, Replica, RoleKind};
+use types::{Ballot, Decree, LearnSignature, NodeId, Timestamp};
 
 /// Something that happens at a node.
 #[derive(Clone, Debug)]
@@ -18,10 +18,18 @@ pub(crate) enum Happening {
     Event(Event),
     Beacon(NodeId, Beacon),
     Reply(NodeId, BeaconReply),
-    Flushed { number: u64, end: u64 },
-    FsyncFailed { number: u64, end: u64 },
+    Flushed {
+        number: u64,
+        end: u64,
+    },
+    FsyncFailed {
+        number: u64,
+    },
     Checkpoint(LearnSignature, State),
     Answer(Evaluation),
+    /// The meta leader wants a first replica, or one gone under the stored ballot.
+    Open,
+    DeleteAsked(Ballot),
 }
 
 impl World {
@@ -54,13 +62,15 @@ impl World {
                 }
             }
             Happening::Flushed { number, end } => self.flushed(node, number, end),
-            Happening::FsyncFailed { number, end } => self.fsync_failed(node, number, end),
+            Happening::FsyncFailed { number } => self.fsync_failed(node, number),
             Happening::Checkpoint(signature, state) => {
                 self.nodes[node].incoming = Some((signature, state));
                 let decree = state.applied;
                 self.step(node, Event::CheckpointReceived { signature, decree });
             }
             Happening::Answer(evaluation) => self.answer(node, &evaluation),
+            Happening::Open => self.open_replica(node),
+            Happening::DeleteAsked(ballot) => self.delete_asked(node, ballot),
         }
     }
 
@@ -136,7 +146,7 @@ impl World {
     }
 
     pub(crate) fn tell_meta_stream(&mut self, node: usize) {
-        let meta = if self.meta.up {
+        let meta = if self.has_stream(node) {
             MetaStream::Up
         } else {
             MetaStream::Down
@@ -193,6 +203,22 @@ impl World {
                 flush,
             } => self.append(node, number, body, flush),
             Action::Send { to, message } => self.send(node, to, message),
+            Action::Echo {
+                to,
+                asked,
+                committed,
+            } => {
+                let this = &self.nodes[node];
+                let time = Timestamp(this.wall(self.now).max(this.state.time.0));
+                let message = Message::Fresh {
+                    asked,
+                    committed,
+                    time,
+                };
+                self.send(node, to, message);
+            }
+            // Readers do not wait here: they come again.
+            Action::Refreshed => {}
             Action::Stage(mutation) => {
                 self.nodes[node].staged.insert(mutation.decree, mutation);
             }
@@ -229,7 +255,12 @@ impl World {
                 self.install_checkpoint(node, signature, decree);
             }
             Action::ReportCreated => self.at(MS, Scheduled::Created { node }),
-            Action::Delete => self.nodes[node].wipe(),
+            Action::Delete => {
+                let ballot = self.nodes[node].replica.as_ref().map(Replica::ballot);
+                self.nodes[node].deleted = ballot.unwrap_or_default();
+                self.nodes[node].wipe();
+                self.deleted(node);
+            }
             Action::Became(role) => self.became(node, role),
             Action::EndLearn { .. } => self.figures.learns += 1,
             Action::Refuse(refusal) => self.violate(

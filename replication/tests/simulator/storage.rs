@@ -12,14 +12,7 @@ impl World {
     /// Something that this life of the node waits for.
     fn later(&mut self, node: usize, delay: u64, happening: Happening) {
         let life = Some(self.nodes[node].incarnation);
-        self.at(
-            delay,
-            Scheduled::Node {
-                node,
-                life,
-                happening,
-            },
-        );
+        self.reach(delay, node, life, happening);
     }
 
     pub(crate) fn append(&mut self, node: usize, number: u64, body: RecordBody, flush: Flush) {
@@ -29,7 +22,9 @@ impl World {
         // The last step of a learn is the one for which most depends on how long it takes.
         let ready = matches!(body, RecordBody::Ready { .. });
         let slow = self.swarm.slow_syncs * if ready { 5 } else { 1 };
-        let end = self.nodes[node].disk.append(body);
+        let taken = self.nodes[node].disk.append(body, flush);
+        // A log that has failed takes nothing: only a planted bug goes on with one.
+        let end = taken.unwrap_or_default();
         if self.faults() && self.chance.once_in(self.swarm.deaths) {
             // The worst moment to die: something is on its way to the disk.
             let dies = self.chance.within(1..2000) * 1000;
@@ -48,7 +43,7 @@ impl World {
             && self.chance.once_in(self.swarm.failed_syncs)
             && self.may_damage(node);
         let happening = if fails {
-            Happening::FsyncFailed { number, end }
+            Happening::FsyncFailed { number }
         } else {
             Happening::Flushed { number, end }
         };
@@ -61,16 +56,17 @@ impl World {
             let delay = disk.hangs_until - self.now;
             return self.later(node, delay, Happening::Flushed { number, end });
         }
-        if !planted(Bug::SkipsFsync) {
-            disk.sync(end);
+        let synced = planted(Bug::SkipsFsync) || disk.flush(end);
+        if !synced && !planted(Bug::IgnoresFailedFsync) {
+            self.violate(recovery::NAME, format!("the log of {node} does not flush"));
         }
         self.step(node, Event::LogFlushed { number });
     }
 
     /// It is never tried again: the node stops, and starts with what is on its disk.
-    pub(crate) fn fsync_failed(&mut self, node: usize, number: u64, end: u64) {
+    pub(crate) fn fsync_failed(&mut self, node: usize, number: u64) {
+        self.nodes[node].disk.fail(&mut self.chance);
         if planted(Bug::IgnoresFailedFsync) {
-            self.nodes[node].disk.lose_unsynced(end);
             return self.step(node, Event::LogFlushed { number });
         }
         let span = self.chance.within(5..500) * MS;
@@ -84,12 +80,8 @@ impl World {
         signature: LearnSignature,
         from: Decree,
     ) {
-        let disk = &self.nodes[node].disk;
-        let outcome = if from < disk.oldest {
-            LogRead::Gone
-        } else {
-            LogRead::Mutations(disk.read(from, 5))
-        };
+        let read = self.nodes[node].disk.read(from);
+        let outcome = read.map_or(LogRead::Gone, LogRead::Mutations);
         let event = Event::LogRead {
             learner,
             signature,
@@ -144,6 +136,18 @@ impl World {
         }
     }
 
+    /// RocksDB flushes; the log writes what waits, and lets go of what RocksDB has.
+    pub(crate) fn flush(&mut self, node: usize) {
+        let this = &mut self.nodes[node];
+        let works = this.up && this.disk.hangs_until <= self.now;
+        if works && self.chance.percent(50) {
+            this.disk.settle();
+        }
+        if self.chance.percent(self.swarm.flushes) {
+            this.flush();
+        }
+    }
+
     pub(crate) fn crash(&mut self, node: usize, power: Power, span: u64) {
         self.nodes[node].kill(power, self.now, &mut self.chance);
         let lost = self.nodes[node].id;
@@ -154,6 +158,10 @@ impl World {
                 self.hint(peer, lost);
             }
         }
+        // A stream that is not reset ends when the leader has heard nothing for a while.
+        if self.chance.percent(self.swarm.resets) {
+            self.stream_ends(node);
+        }
         self.at(span, Scheduled::Start { node });
     }
 
@@ -162,14 +170,7 @@ impl World {
         let delay = self.chance.within(1..5) * MS;
         let life = None;
         let happening = Happening::Event(Event::PeerLost { node: lost });
-        self.at(
-            delay,
-            Scheduled::Node {
-                node,
-                life,
-                happening,
-            },
-        );
+        self.reach(delay, node, life, happening);
     }
 
     pub(crate) fn start(&mut self, node: usize) {
@@ -177,7 +178,8 @@ impl World {
             return;
         }
         let mut actions = Vec::new();
-        self.nodes[node].start(self.now, &mut actions);
+        self.figures.recoveries += 1;
+        self.nodes[node].start(self.now, &mut self.chance, &mut actions);
         self.watch_all(node);
         let staged: Vec<_> = actions
             .iter()

@@ -7,7 +7,7 @@ use crate::chance::Chance;
 use crate::network::{KINDS, Kind};
 use crate::world::MS;
 use replication::Settings;
-use types::Durability;
+use types::{ByteSize, Durability};
 
 pub(crate) const REPLICAS: usize = 3;
 
@@ -23,6 +23,22 @@ pub(crate) enum Opening {
     OneIsLeft,
 }
 
+/// Who decides in the meta servers' place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Deciding {
+    Model,
+    Placement,
+}
+
+/// What a replica is shown of its log at a start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shown {
+    /// What the log shows: live records alone.
+    Live,
+    /// Everything that the log still has, as it was appended. The log never does so, but a replica must not rely on that.
+    Appended,
+}
+
 /// Single faults (`faults`) and structured ones (`scenes`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
@@ -35,6 +51,7 @@ pub(crate) enum Fault {
     Weather,
     MetaDown,
     MetaDeaf,
+    PauseLeader,
     Hint,
     HandOver,
     Damage,
@@ -52,7 +69,7 @@ pub(crate) enum Fault {
     ReturnToPower,
 }
 
-const FAULTS: [Fault; 24] = [
+const FAULTS: [Fault; 25] = [
     Fault::Kill,
     Fault::LosePower,
     Fault::Pause,
@@ -62,6 +79,7 @@ const FAULTS: [Fault; 24] = [
     Fault::Weather,
     Fault::MetaDown,
     Fault::MetaDeaf,
+    Fault::PauseLeader,
     Fault::Hint,
     Fault::HandOver,
     Fault::Damage,
@@ -85,6 +103,7 @@ pub(crate) struct Swarm {
     pub(crate) nodes: u64,
     pub(crate) settings: Settings,
     pub(crate) opening: Opening,
+    pub(crate) deciding: Deciding,
     /// How long faults go on.
     pub(crate) faults_for: u64,
     /// At most that long from one to the next.
@@ -101,6 +120,8 @@ pub(crate) struct Swarm {
     /// Percent of the meta leader's answers lost, and how long one takes at most.
     pub(crate) unanswered: u64,
     pub(crate) answer_within: u64,
+    /// Percent of the metadata store's answers lost.
+    pub(crate) store_unanswered: u64,
     /// A process dies once in so many appends, while they are on their way to the disk; an fsync is slow, or fails.
     pub(crate) deaths: u64,
     pub(crate) slow_syncs: u64,
@@ -118,11 +139,18 @@ pub(crate) struct Swarm {
     /// At most that long between client operations of one sort, and a read's evaluation.
     pub(crate) operations: u64,
     pub(crate) reads_held: u64,
+    /// Percent of writes that were sent before.
+    pub(crate) retries: u64,
     /// How soon the meta leader's guardian looks again, and how often (percent) it clears superfluous copies away.
     pub(crate) repairs: u64,
     pub(crate) deletions: u64,
-    /// Percent of flushes of RocksDB after which the log lets go of what it no longer needs.
-    pub(crate) recycling: u64,
+    /// Percent of looks at which RocksDB flushes, so that the log may let go of something.
+    pub(crate) flushes: u64,
+    /// The log's segments, what all of them should not exceed, and how little is copied forward rather than flushed.
+    pub(crate) segment: ByteSize,
+    pub(crate) log_budget: ByteSize,
+    pub(crate) carry: ByteSize,
+    pub(crate) shown: Shown,
 }
 
 impl Swarm {
@@ -166,12 +194,18 @@ impl Swarm {
             2 => Opening::OneIsLeft,
             _ => Opening::Calm,
         };
+        let durability = if chance.percent(55) {
+            Durability::Sync
+        } else {
+            Durability::Buffered
+        };
+        // Room for a few batches: a log that syncs fills whole blocks, and giving a segment up takes two.
+        let segment = ByteSize::kib(match durability {
+            Durability::Sync => 32,
+            Durability::Buffered => chance.pick(&[4, 16]),
+        });
         Self {
-            durability: if chance.percent(55) {
-                Durability::Sync
-            } else {
-                Durability::Buffered
-            },
+            durability,
             nodes: REPLICAS as u64 + chance.within(0..3),
             settings: Settings {
                 window: 1 + chance.index(3),
@@ -179,6 +213,7 @@ impl Swarm {
                 ..Settings::of_replicas(REPLICAS)
             },
             opening,
+            deciding: chance.pick(&[Deciding::Model, Deciding::Placement]),
             faults_for: chance.within(3_000..9_000) * MS,
             interval: chance.pick(&[100, 300, 800, 2000]) * MS,
             faults,
@@ -188,6 +223,7 @@ impl Swarm {
             late: chance.pick(&[20, 200, 800, 2500]) * MS,
             unlucky,
             unanswered,
+            store_unanswered: chance.pick(&[0, 5, 20]),
             answer_within: chance.pick(&[20, 20, 100, 1500]) * MS,
             deaths,
             slow_syncs,
@@ -199,9 +235,14 @@ impl Swarm {
             drift: chance.percent(60),
             operations: chance.pick(&[10, 25, 25]) * MS,
             reads_held,
+            retries: chance.pick(&[0, 5, 30]),
             repairs: chance.pick(&[20, 100, 400]) * MS,
             deletions: chance.pick(&[0, 5, 30, 80]),
-            recycling: chance.pick(&[0, 30, 100]),
+            flushes: chance.pick(&[10, 40, 100]),
+            segment,
+            log_budget: ByteSize(segment.0 * chance.within(4..10)),
+            carry: ByteSize::kib(chance.pick(&[1, 4])),
+            shown: chance.pick(&[Shown::Live, Shown::Live, Shown::Appended]),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::chance::Chance;
 use crate::invariants::{self, Violation, observer::Observer};
-use crate::meta::Meta;
+use crate::leaders::{Leaders, Term};
+use crate::meta::{Brain, Meta};
 use crate::network::Network;
 use crate::node::Node;
 use crate::shell::Happening;
-use crate::swarm::{REPLICAS, Swarm};
+use crate::swarm::{Deciding, REPLICAS, Swarm};
+use placement::{BatchId, Write};
 use replication::{Event, MetaStream};
 use std::collections::BTreeMap;
 use types::{Ballot, Configuration, Incarnation};
@@ -48,6 +50,22 @@ pub(crate) enum Scheduled {
         node: usize,
     },
     Repair,
+    Beat {
+        node: usize,
+    },
+    Lead,
+    LeaderResumes {
+        term: Term,
+    },
+    ToLeader {
+        term: Term,
+        event: placement::Event,
+    },
+    StoreWrite {
+        term: Term,
+        batch: BatchId,
+        writes: Vec<Write>,
+    },
     Write,
     Read,
     Fault,
@@ -87,9 +105,16 @@ pub(crate) enum Trace {
 pub(crate) struct Figures {
     pub(crate) writes: u64,
     pub(crate) reads: u64,
+    pub(crate) stale_reads: u64,
     pub(crate) faults: u64,
     pub(crate) takeovers: u64,
+    /// Times that a meta leader began its term.
+    pub(crate) terms: u64,
     pub(crate) learns: u64,
+    /// Segments of commit logs released, bytes in them copied forward, and logs recovered.
+    pub(crate) released: u64,
+    pub(crate) carried: u64,
+    pub(crate) recoveries: u64,
     pub(crate) steps: u64,
 }
 
@@ -102,6 +127,8 @@ pub(crate) struct World {
     pub(crate) meta: Meta,
     pub(crate) phase: Phase,
     pub(crate) observer: Observer,
+    /// Requests that clients have made.
+    pub(crate) requests: u64,
     pub(crate) figures: Figures,
     pub(crate) violation: Option<Violation>,
     pub(crate) digest: u64,
@@ -117,15 +144,22 @@ impl World {
         let nodes = (1..=swarm.nodes)
             .map(|id| Node::new(id, &swarm, &mut chance))
             .collect();
+        let brain = match swarm.deciding {
+            Deciding::Model => Brain::Model {
+                created: Vec::new(),
+            },
+            Deciding::Placement => Brain::Placement(Leaders::new(&swarm)),
+        };
         let mut world = Self {
             now: 0,
             chance,
             swarm,
             nodes,
             network: Network::default(),
-            meta: Meta::new(),
+            meta: Meta::new(brain),
             phase: Phase::Opening,
             observer: Observer::default(),
+            requests: 0,
             figures: Figures::default(),
             violation: None,
             digest: seed,
@@ -142,13 +176,18 @@ impl World {
             self.watch_all(node);
             let jitter = self.chance.within(0..100 * MS);
             self.at(jitter, Scheduled::BeaconDue { node });
-            if node < REPLICAS {
-                self.nodes[node].replica = Some(self.nodes[node].blank_replica());
-                self.happen(node, Happening::Event(Event::Create));
+            match self.swarm.deciding {
+                Deciding::Model => {
+                    if node < REPLICAS {
+                        self.open_replica(node);
+                    }
+                    self.happen(node, Happening::Event(Event::MetaStream(MetaStream::Up)));
+                }
+                Deciding::Placement => self.at(MS, Scheduled::Beat { node }),
             }
-            self.happen(node, Happening::Event(Event::MetaStream(MetaStream::Up)));
             self.at(300 * MS, Scheduled::Flush { node });
         }
+        self.lead();
         self.at(50 * MS, Scheduled::Repair);
         self.at(20 * MS, Scheduled::Write);
         self.at(20 * MS, Scheduled::Read);
@@ -158,6 +197,22 @@ impl World {
         self.sequence += 1;
         self.queue
             .insert((self.now + delay, self.sequence), scheduled);
+    }
+
+    /// Something comes to a node in that life of it, or in any.
+    pub(crate) fn reach(
+        &mut self,
+        delay: u64,
+        node: usize,
+        life: Option<Incarnation>,
+        happening: Happening,
+    ) {
+        let reaches = Scheduled::Node {
+            node,
+            life,
+            happening,
+        };
+        self.at(delay, reaches);
     }
 
     pub(crate) fn faults(&self) -> bool {
@@ -182,6 +237,7 @@ impl World {
         if !self.meta.up {
             self.meta_back();
         }
+        self.ensure_leader();
         for node in 0..self.nodes.len() {
             self.nodes[node].disk.hangs_until = 0;
             self.start(node);
@@ -228,20 +284,26 @@ impl World {
                 from,
                 ballot,
                 configuration,
-            } => self.decide(from, ballot, &configuration),
+            } => match self.meta.brain {
+                Brain::Model { .. } => self.decide(from, ballot, &configuration),
+                Brain::Placement(_) => self.proposed(from, &configuration),
+            },
             Scheduled::Created { node } => self.created(node),
             Scheduled::Flush { node } => {
-                let recycle = self.chance.percent(self.swarm.recycling);
-                let hangs = self.nodes[node].disk.hangs_until > self.now;
-                if self.nodes[node].up && !hangs && self.chance.percent(50) {
-                    let end = self.nodes[node].disk.end();
-                    self.nodes[node].disk.sync(end);
-                }
-                self.nodes[node].flush(recycle);
+                self.flush(node);
                 let next = self.chance.within(100..1500) * MS;
                 self.at(next, Scheduled::Flush { node });
             }
             Scheduled::Repair => self.repair(),
+            Scheduled::Beat { node } => self.beat(node),
+            Scheduled::Lead => self.ensure_leader(),
+            Scheduled::LeaderResumes { term } => self.leader_resumes(term),
+            Scheduled::ToLeader { term, event } => self.step_leader(term, event),
+            Scheduled::StoreWrite {
+                term,
+                batch,
+                writes,
+            } => self.store_write(term, batch, &writes),
             Scheduled::Write => self.write(),
             Scheduled::Read => self.read(),
             Scheduled::Fault => {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use replication::{
-    Action, Beacon, BeaconReply, Event, Flush, Identity, LeaseSettings, Leases, Message,
+    Action, Beacon, BeaconReply, Event, Exception, Flush, Identity, LeaseSettings, Leases, Message,
     MetaStream, Recovered, Replica, Settings,
 };
 use std::sync::Arc;
@@ -153,13 +153,19 @@ impl Bench {
             boot: BootId(1),
             partition: PARTITION,
             durability,
+            deleted: Ballot::ZERO,
         }
     }
 
     /// A replica of which nothing is known, on a node in its first life.
     pub(crate) fn blank(me: NodeId, durability: Durability) -> Self {
+        Self::of(Self::identity(me, durability))
+    }
+
+    /// The same with an identity.
+    pub(crate) fn of(identity: Identity) -> Self {
         let settings = Arc::new(Settings::default());
-        let replica = Replica::new(Self::identity(me, durability), settings);
+        let replica = Replica::new(identity, settings);
         let leases = Leases::new(
             LeaseSettings::default(),
             Incarnation(1),
@@ -284,6 +290,22 @@ impl Bench {
             grantor: Incarnation(life),
             granted: Some(beacon.sent),
             exceptions: Vec::new(),
+        };
+        self.leases.on_reply(grantor, self.now, &reply);
+    }
+
+    /// `grantor`'s leases do not count for the partition below that ballot.
+    pub(crate) fn excepted(&mut self, grantor: NodeId, ballot: u64) {
+        let beacon = self.leases.make_beacon(grantor, self.now);
+        let exception = Exception {
+            partition: PARTITION,
+            ballot: Ballot(ballot),
+        };
+        let reply = BeaconReply {
+            holder: beacon.incarnation,
+            grantor: Incarnation(1),
+            granted: None,
+            exceptions: vec![exception],
         };
         self.leases.on_reply(grantor, self.now, &reply);
     }

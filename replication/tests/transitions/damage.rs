@@ -3,7 +3,9 @@
 use crate::bench::*;
 use replication::Action;
 use replication::{Event, Message, MetaStream, Recovered, RoleKind};
-use types::{Ballot, Decree, Durability, LearnKind, RecordBody};
+use types::{
+    Ballot, BootId, Decree, Durability, Incarnation, LearnKind, LearnSignature, RecordBody,
+};
 
 #[test]
 fn a_damaged_secondary_grants_nothing_disowns_its_copy_and_says_so_until_it_is_removed() {
@@ -76,6 +78,42 @@ fn damage_is_remembered_and_only_a_checkpoint_makes_the_copy_whole() {
 }
 
 #[test]
+fn what_damage_took_besides_the_copy_is_said_again_when_it_is_learnt_anew() {
+    let (one, two) = (config(1, A, &[B]), config(2, A, &[]));
+    let mut identity = Bench::identity(B, Durability::Buffered);
+    identity.boot = BootId(2);
+    let mut b = Bench::of(identity);
+    b.on(Event::Create);
+    b.flushed(0);
+    b.flushed(1);
+    b.on(Event::ConfigurationKnown(one));
+    b.on(Event::ConfigurationKnown(two.clone()));
+    b.on(Event::Damaged);
+    let offer = Message::LearnOffer {
+        configuration: two,
+        attempt: 1,
+    };
+    // Nothing of what was written before is left; the copy becomes whole, and then the machine loses power.
+    let mut recovered = Recovered::new();
+    for action in b.from(A, offer) {
+        if let Action::AppendLog { body, .. } = action {
+            recovered.record(body);
+        }
+    }
+    recovered.record(RecordBody::Ready {
+        signature: LearnSignature {
+            ballot: Ballot(2),
+            incarnation: Incarnation(1),
+            counter: 1,
+        },
+        decree: Decree::ZERO,
+    });
+    let (b, _) = Bench::restarted(B, Durability::Buffered, recovered);
+    assert_eq!(b.replica.ballot(), Ballot(2));
+    assert!(b.replica.survey().unsynced);
+}
+
+#[test]
 fn a_copy_whose_storage_may_have_been_forgotten_counts_only_if_the_log_has_it_from_the_first_decree()
  {
     let one = config(1, A, &[B]);
@@ -120,4 +158,42 @@ fn a_primary_that_lost_its_machine_and_its_last_ballot_hears_of_it_from_whom_it_
         b.from(A, resign),
         [send(A, Message::Stale { configuration: two })]
     );
+}
+
+#[test]
+fn a_secondary_whose_copy_differs_is_told_and_stops_being_a_member_by_its_own_disk() {
+    let mut a = Bench::serving(A, &[B, C]);
+    let ballot = a.replica.ballot();
+    let differs = Message::Differs { ballot };
+    assert_eq!(
+        a.on(Event::CopyDiffers { node: B }),
+        [send(B, differs.clone())]
+    );
+    assert_eq!(a.on(Event::CopyDiffers { node: D }), []);
+    let one = config(1, A, &[B, C]);
+    let mut b = Bench::secondary(B, &one, 1);
+    assert_eq!(
+        b.from(A, differs.clone()),
+        [
+            except(A, 2),
+            append(3, RecordBody::Quarantined),
+            Action::Became(RoleKind::Inactive),
+        ]
+    );
+    assert!(!b.replica.is_member() && b.replica.survey().damaged);
+    let no = Message::NotMember { ballot };
+    assert_eq!(b.from(A, differs), [send(A, no)]);
+}
+
+#[test]
+fn nobody_but_the_primary_of_the_present_ballot_can_say_that_a_copy_differs() {
+    let one = config(2, A, &[B, C]);
+    let mut b = Bench::secondary(B, &one, 1);
+    for (from, ballot) in [(C, 2), (A, 1), (A, 3)] {
+        let ballot = Ballot(ballot);
+        b.from(from, Message::Differs { ballot });
+        assert!(b.replica.is_member(), "{from} {ballot}");
+    }
+    let mut c = Bench::secondary(C, &one, 1);
+    assert_eq!(c.on(Event::CopyDiffers { node: B }), []);
 }

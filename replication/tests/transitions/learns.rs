@@ -127,6 +127,53 @@ fn an_offer_that_comes_twice_does_not_cut_the_learner_back() {
 }
 
 #[test]
+fn an_offer_repeated_after_the_copy_was_deleted_begins_no_second_learn_of_the_same_name() {
+    let mut identity = Bench::identity(D, Durability::Sync);
+    identity.deleted = Ballot(2);
+    let mut d = Bench::of(identity);
+    assert_eq!(d.from(A, offer(1)), []);
+    let configuration = config(2, A, &[B]);
+    let offer = Message::LearnOffer {
+        configuration,
+        attempt: 1,
+    };
+    assert!(
+        d.from(A, offer)
+            .contains(&Action::Became(RoleKind::Learner))
+    );
+}
+
+#[test]
+fn a_learner_says_that_it_is_ready_under_no_ballot_that_is_not_on_its_disk() {
+    let mut d = Bench::blank(D, Durability::Sync);
+    d.from(A, offer(1));
+    d.flushed(0);
+    d.flushed(1);
+    d.from(A, complete());
+    let two = config(2, A, &[B]);
+    d.from(A, truncate(&two, 2, 0));
+    let ready = |actions: &[Action]| {
+        let said = |action: &Action| {
+            let Action::Send { message, .. } = action else {
+                return false;
+            };
+            matches!(message, Message::LearnReady { .. })
+        };
+        actions.iter().any(said)
+    };
+    assert!(
+        !ready(&d.flushed(2)),
+        "its ballot is on its way to the disk"
+    );
+    d.flushed(3);
+    let again = Message::LearnComplete {
+        ballot: Ballot(2),
+        signature: LEARN,
+    };
+    assert!(ready(&d.from(A, again)));
+}
+
+#[test]
 fn a_learner_keeps_what_it_knows_to_be_committed_and_nothing_above() {
     let mut c = Bench::secondary(C, &config(1, A, &[B, C]), 3);
     c.from(A, committed(1, 2));
@@ -171,14 +218,15 @@ fn a_copy_of_an_older_epoch_is_discarded_whole_for_a_checkpoint() {
     let actions = c.from(
         A,
         Message::LearnOffer {
-            configuration: two,
+            configuration: two.clone(),
             attempt: 1,
         },
     );
-    assert_eq!(actions[3], append(4, reset(0)));
+    assert_eq!(actions[3..5], [append_config(4, &two), append(5, reset(0))]);
     c.flushed(3);
+    c.flushed(4);
     assert_eq!(
-        c.flushed(4),
+        c.flushed(5),
         [send(
             A,
             Message::LearnRequest {
@@ -190,10 +238,11 @@ fn a_copy_of_an_older_epoch_is_discarded_whole_for_a_checkpoint() {
     let decree = Decree(9);
     assert_eq!(
         c.on(Event::CheckpointReceived { signature, decree }),
-        [append(5, reset(9))]
+        [append_config(6, &two), append(7, reset(9))]
     );
+    c.flushed(6);
     assert_eq!(
-        c.flushed(5),
+        c.flushed(7),
         [Action::InstallCheckpoint { signature, decree }]
     );
     let installed = Message::PrepareAck {
@@ -263,6 +312,37 @@ fn the_primary_teaches_by_log_then_by_prepares_and_proposes_a_learner_that_lacks
 }
 
 #[test]
+fn a_commit_just_before_a_new_ballot_is_told_under_that_one() {
+    let mut a = Bench::serving(A, &[B]);
+    a.on(submit(1));
+    a.flushed(2);
+    assert_eq!(a.from(B, prepare_ack(1, 1, 0)), [commit(1)]);
+    let two = config(2, A, &[B, C]);
+    a.on(Event::ConfigurationKnown(two));
+    a.flushed(3);
+    for member in [B, C] {
+        a.from(member, truncate_ack(2));
+        a.lease(member, 1);
+    }
+    let mut told = Vec::new();
+    for millis in [20, 1000, 3000] {
+        for action in a.at(millis).tick() {
+            if let Action::Send { to, message } = action
+                && message == committed(2, 1)
+            {
+                told.push(to);
+            }
+        }
+        for member in [B, C] {
+            a.from(member, prepare_ack(2, 1, 0));
+        }
+    }
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told, [B, C]);
+}
+
+#[test]
 fn no_addition_is_proposed_while_the_meta_leader_is_out_of_reach() {
     let mut a = Bench::serving(A, &[B]);
     a.on(Event::MetaStream(MetaStream::Down));
@@ -274,6 +354,17 @@ fn no_addition_is_proposed_while_the_meta_leader_is_out_of_reach() {
         a.on(Event::MetaStream(MetaStream::Up))[..],
         [Action::Propose { .. }]
     ));
+}
+
+/// Its copy was damaged before it was a member, and it learnt again under the same ballot.
+#[test]
+fn a_learner_that_excepted_this_ballot_is_added_under_the_next() {
+    let mut a = Bench::serving(A, &[B]);
+    a.on(Event::AddLearner { node: D });
+    assert_eq!(a.from(D, request(Some(0))), [send(D, complete())]);
+    a.lease(D, 1);
+    a.excepted(D, 2);
+    assert_eq!(a.from(D, ready()), [propose(1, &config(2, A, &[B]))]);
 }
 
 #[test]

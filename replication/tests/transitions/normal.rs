@@ -2,7 +2,7 @@
 
 use crate::bench::*;
 use replication::{Action, Event, Message, Refusal, RoleKind};
-use types::{Decree, Durability, LearnKind};
+use types::{Ballot, Decree, Durability, Incarnation, LearnKind};
 
 #[test]
 fn a_new_empty_replica_is_reported_when_it_is_on_disk() {
@@ -213,4 +213,25 @@ fn a_secondary_acknowledges_nothing_under_a_ballot_that_is_not_on_its_disk_yet()
     assert_eq!(b.from(A, committed(2, 1)), [commit(1)]);
     assert_eq!(b.flushed(3), [send(A, truncate_ack(2))]);
     assert_eq!(b.from(A, committed(2, 1)), [send(A, prepare_ack(2, 1, 1))]);
+}
+
+#[test]
+fn a_vouch_from_an_ended_life_that_arrives_late_does_not_stand_in_the_way_of_the_new_one() {
+    let mut a = Bench::serving(A, &[B]);
+    // B starts again, and vouches anew; then comes what it said before.
+    a.lease(B, 2);
+    let vouch = |life| Message::TruncateAck {
+        ballot: Ballot(1),
+        signature: ORIGINAL,
+        incarnation: Incarnation(life),
+    };
+    a.from(B, vouch(2));
+    assert!(a.may_read());
+    a.from(B, vouch(1));
+    let asks = a.deadline().expect("it asks again");
+    let one = config(1, A, &[B]);
+    assert_eq!(a.at(asks).tick(), [send(B, truncate(&one, 1, 0))]);
+    a.lease(B, 2);
+    a.from(B, vouch(2));
+    assert!(a.may_read());
 }

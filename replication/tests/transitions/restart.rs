@@ -232,6 +232,21 @@ fn in_buffered_a_copy_of_another_boot_is_no_member_until_it_is_the_only_one_left
 }
 
 #[test]
+fn a_survivor_whose_power_fails_again_is_of_the_epoch_in_which_it_survived() {
+    let alone = Configuration {
+        epoch: 1,
+        ..config(2, B, &[])
+    };
+    let mut records = Bench::records(&config(1, A, &[B]), 2);
+    records.push(RecordBody::Configuration(alone));
+    records.push(RecordBody::Boot(BootId(7)));
+    let (b, _) = Bench::recovered(B, Durability::Buffered, 0, records);
+    let survey = b.replica.survey();
+    // Of an older epoch it would be no survivor a second time, and nobody else is left.
+    assert_eq!((survey.unsynced, survey.epoch), (true, 1));
+}
+
+#[test]
 fn an_orderly_end_leaves_no_doubt_about_what_is_synced() {
     let mut b = Bench::blank(B, Durability::Buffered);
     b.on(Event::Create);

@@ -36,6 +36,13 @@ pub(crate) fn on_start(world: &mut World) {
     }
 }
 
+/// Up to where a node's disk has what clients were told.
+pub(crate) fn kept(world: &World, node: usize) -> Decree {
+    let to = world.observer.acknowledged;
+    let missing = first_missing(world, &world.nodes[node].disk, Decree(1), to);
+    missing.map_or(to, Decree::previous)
+}
+
 /// The survivor of a loss of power is the truth from now on: it must have what it was not forgiven to lose.
 pub(crate) fn on_survivor(world: &mut World, survivor: usize) {
     let to = world.observer.acknowledged;

@@ -1,7 +1,8 @@
 //! A committed decree never changes, every mutation is committed right after the history that it was evaluated over, and equal
 //! decrees mean equal states on all replicas: whoever was told of a write was told the truth.
 
-use crate::disk::{State, digest};
+use crate::invariants::requests_once;
+use crate::reading::{State, digest};
 use crate::world::World;
 use types::{Decree, Mutation};
 
@@ -28,6 +29,7 @@ pub(crate) fn on_commit(
             let after = (digest(mutation), state.after(mutation));
             let truth = world.observer.truth.entry(decree).or_insert(after);
             if *truth == after {
+                requests_once::on_commit(world, decree, mutation);
                 return true;
             }
             format!("node {node} commits {mutation:?}, but another was committed as that decree")

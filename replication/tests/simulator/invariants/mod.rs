@@ -7,7 +7,9 @@
 //! | `one_configuration` | one configuration per ballot |
 //! | `one_reader` | at most one replica can pass its read check at any true instant |
 //! | `linearizable_reads` | no read is older than what anybody knew when it was asked, expiry included |
+//! | `stale_reads` | no read at a secondary is older than its bound |
 //! | `commits` | a committed decree never changes, and was evaluated over its predecessors; equal decree, equal state |
+//! | `requests_once` | a request that is sent again takes effect once |
 //! | `commit_order` | what members committed <= what a serving primary committed <= what members prepared |
 //! | `reconciliation` | who begins to serve has everything that anybody ever committed |
 //! | `acknowledged_is_everywhere` | an acknowledged write is safe at every member |
@@ -36,7 +38,9 @@ pub(crate) mod one_reader;
 pub(crate) mod promises;
 pub(crate) mod reconciliation;
 pub(crate) mod recovery;
+pub(crate) mod requests_once;
 pub(crate) mod same_bytes;
+pub(crate) mod stale_reads;
 pub(crate) mod watermarks;
 
 use crate::world::World;
@@ -58,4 +62,5 @@ pub(crate) fn on_step(world: &mut World, node: usize) {
 pub(crate) fn check(world: &mut World) {
     one_reader::check(world);
     commit_order::check(world);
+    stale_reads::remember(world);
 }

@@ -1,7 +1,7 @@
 //! What somebody knows who sees everything: what was committed, and what clients were told. It checks nothing.
 
-use crate::disk::State;
-use std::collections::BTreeMap;
+use crate::reading::State;
+use std::collections::{BTreeMap, VecDeque};
 use types::{Ballot, Decree};
 
 /// What an answer says: everything up to a decree, and what has expired by then.
@@ -15,10 +15,14 @@ pub(crate) struct Seen {
 pub(crate) struct Observer {
     /// What was committed, by decree: the mutation's digest, and the state after it.
     pub(crate) truth: BTreeMap<Decree, (u64, State)>,
+    /// As which decree each request took effect.
+    pub(crate) requests: BTreeMap<u64, Decree>,
     /// Up to where writes were acknowledged.
     pub(crate) acknowledged: Decree,
     /// What clients know, by acknowledgements and by reads.
     pub(crate) told: Seen,
+    /// Since when they know it, newest last.
+    pub(crate) tellings: VecDeque<(u64, Seen)>,
     /// All machines lost their power at once, in `buffered`: what no copy has synced may be gone.
     pub(crate) at_risk: bool,
     /// The digest of everything that was ever in a log, by ballot and decree.
@@ -32,10 +36,14 @@ impl Observer {
             return;
         }
         self.truth.split_off(&best.next());
+        self.requests.retain(|_, decree| *decree <= best);
         self.acknowledged = self.acknowledged.min(best);
-        self.told.decree = self.told.decree.min(best);
         let time = |(_, state): &(u64, State)| state.time.0;
-        let expired = self.truth.get(&self.told.decree).map_or(0, time);
-        self.told.expired = self.told.expired.min(expired);
+        let tellings = self.tellings.iter_mut().map(|(_, seen)| seen);
+        for told in tellings.chain([&mut self.told]) {
+            told.decree = told.decree.min(best);
+            let expired = self.truth.get(&told.decree).map_or(0, time);
+            told.expired = told.expired.min(expired);
+        }
     }
 }

@@ -33,11 +33,14 @@ fn spoken_under(message: &Message) -> Option<Ballot> {
         Message::TruncateAck { ballot, .. }
         | Message::PrepareAck { ballot, .. }
         | Message::Committed { ballot, .. }
+        | Message::Differs { ballot }
         | Message::LearnLog { ballot, .. }
         | Message::LearnComplete { ballot, .. }
         | Message::LearnReady { ballot, .. } => Some(*ballot),
+        Message::Fresh { asked, .. } => Some(asked.ballot),
         Message::Stale { .. }
         | Message::Join { .. }
+        | Message::AskFreshness(_)
         | Message::NotMember { .. }
         | Message::Resign { .. }
         | Message::TakeOver { .. }

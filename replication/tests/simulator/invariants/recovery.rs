@@ -1,8 +1,8 @@
 //! A restart finds everything that was safe, and nothing else, or says that it cannot; and it leads nothing (L3, L4).
 //!
-//! "Was safe" is the independent reading in `disk`.
+//! "Was safe" is the independent reading in `reading`; what the log must find is kept in `disk`.
 
-use crate::disk::digest;
+use crate::reading::digest;
 use crate::world::World;
 use replication::RoleKind;
 use types::{Decree, Mutation};
@@ -10,6 +10,9 @@ use types::{Decree, Mutation};
 pub(crate) const NAME: &str = "a restart finds what was safe";
 
 pub(crate) fn on_start(world: &mut World, node: usize, staged: &[Mutation]) {
+    if let Some(contradiction) = world.nodes[node].disk.contradiction.take() {
+        return world.violate(NAME, format!("node {node} starts: {contradiction}"));
+    }
     let this = &world.nodes[node];
     let Some(replica) = &this.replica else { return };
     let disk = &this.disk;

@@ -1,6 +1,6 @@
 //! Equal ballot and decree mean equal bytes, in every log.
 
-use crate::disk::digest;
+use crate::reading::digest;
 use crate::world::World;
 use types::Mutation;
 

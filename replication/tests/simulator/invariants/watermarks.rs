@@ -13,11 +13,10 @@ pub(crate) fn check(world: &mut World, node: usize) {
     let durable = this.disk.rocksdb.applied;
     let (applied, committed, prepared) =
         (this.state.applied, replica.committed(), replica.prepared());
-    let reaches_back = this.disk.oldest <= durable.next();
+    let reaches_back = this.disk.reaches_back();
     if !([durable, applied, committed, prepared].is_sorted() && reaches_back) {
         let what = format!(
-            "node {node} has durable {durable}, applied {applied}, committed {committed}, prepared {prepared}, a log from {}",
-            this.disk.oldest
+            "node {node} has durable {durable}, applied {applied}, committed {committed}, prepared {prepared}; its log reaches back to that: {reaches_back}"
         );
         world.violate(NAME, what);
     }
