@@ -1,6 +1,7 @@
-//! What the kernel says of a process: whether it lives, how much memory it holds. And signals to it.
+//! What the kernel says of a process: whether it lives, how much memory it holds, what its threads do. And signals to it.
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::time::Duration;
 
 fn pid(number: u32) -> Pid {
     Pid::from_raw(number as i32).expect("a process id is not zero")
@@ -52,4 +53,33 @@ pub fn resident(number: u32) -> u64 {
         .and_then(|number| number.parse().ok())
         .expect("VmRSS is a number of kB");
     kib * 1024
+}
+
+/// A thread of a process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Thread {
+    /// As the program called it.
+    pub name: String,
+    /// The processor time it has used.
+    pub used: Duration,
+}
+
+/// The threads of a process; none if it is gone.
+pub fn threads(number: u32) -> Vec<Thread> {
+    let tasks = std::fs::read_dir(format!("/proc/{number}/task"));
+    let read = |task: std::fs::DirEntry| {
+        let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+        // "schedstat" counts nanoseconds, "stat" hundredths of a second.
+        let used = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        Some(Thread {
+            name: name.trim_end().to_owned(),
+            used: Duration::from_nanos(used.split_whitespace().next()?.parse().ok()?),
+        })
+    };
+    tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(read)
+        .collect()
 }

@@ -67,6 +67,14 @@ pub fn damage(directory: &Path, times: usize, random: &mut SmallRng) -> io::Resu
     Ok(done)
 }
 
+/// Flips one bit of a file in place, under whoever has it open.
+pub fn flip(path: &Path, offset: u64) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset)?;
+    file.write_all_at(&[byte[0] ^ 4], offset)
+}
+
 fn place(file: &File, length: u64, random: &mut SmallRng) -> io::Result<u64> {
     let mut offset = 0;
     for _ in 0..20 {

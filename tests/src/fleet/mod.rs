@@ -13,4 +13,4 @@ pub mod proxy;
 pub mod server;
 
 pub use cluster::{Fleet, FleetOptions};
-pub use server::Role;
+pub use server::{Role, Server};

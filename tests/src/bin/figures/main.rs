@@ -1,7 +1,7 @@
 //! What an outage costs, each figure by one command: see docs/faults.md.
 //!
 //! Reading order: [`probes`] ask all partitions all the time, [`outages`] are the ways in which a server goes away, [`increments`] counts
-//! what must be counted exactly, [`power`] and [`flips`] what disks must not lose, [`report`] prints.
+//! what must be counted exactly, [`power`] and [`flips`] what disks must not lose, [`price`] what all this costs while nothing fails, [`report`] prints.
 //!
 //! Nothing is asserted about times: they depend on the machine. What must never be (a wrong read, a lost write) ends the program with 1.
 
@@ -9,6 +9,7 @@ mod flips;
 mod increments;
 mod outages;
 mod power;
+mod price;
 mod probes;
 mod report;
 
@@ -78,6 +79,12 @@ enum Figure {
         #[arg(long, default_value_t = 200)]
         rounds: usize,
     },
+    /// SET -P 16 with request ids and without, in turns, and the processor time of the leases.
+    Price {
+        /// Pairs of runs, each of some seconds.
+        #[arg(long, default_value_t = 9)]
+        pairs: usize,
+    },
     /// Bits of one replica's files flip and ends are cut off: no read may be wrong, and all must be repaired.
     Flips {
         /// Damages, many at a time.
@@ -104,6 +111,7 @@ fn main() -> ExitCode {
             takeovers,
         } => increments::run(durability, seed, count, minutes(least), takeovers),
         Figure::Power { rounds } => power::run(durability, seed, rounds),
+        Figure::Price { pairs } => price::run(durability, pairs.max(1)),
         Figure::Flips { count } => flips::run(durability, seed, count),
     };
     if right {
