@@ -5,7 +5,7 @@ use engine::EngineEvent;
 use proto::meta::ToNode;
 use replication::LogRead;
 use std::path::PathBuf;
-use types::{Decree, LearnSignature, NodeId, PartitionId};
+use types::{Decree, Incarnation, LearnSignature, NodeId, PartitionId};
 
 /// One thing for the worker to do.
 pub(crate) enum Input {
@@ -37,6 +37,8 @@ pub(crate) enum Input {
         installed: tokio::sync::oneshot::Sender<Result<Decree, String>>,
     },
     PeerLost(NodeId),
+    /// The peer is in a new life.
+    PeerRestarted(NodeId, Incarnation),
     ExceptionsAcknowledged(Vec<PartitionId>),
     MetaUp,
     MetaDown,

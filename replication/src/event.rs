@@ -5,7 +5,7 @@
 use crate::Message;
 use bytes::Bytes;
 use std::time::Duration;
-use types::{Configuration, Decree, LearnSignature, Mutation, NodeId, Timestamp};
+use types::{Configuration, Decree, Incarnation, LearnSignature, Mutation, NodeId, Timestamp};
 
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,13 @@ pub enum Event {
     PeerLost {
         /// Which.
         node: NodeId,
+    },
+    /// The node is in a new life: it is lost, but for what it has begun in this life, of which the news may have come first.
+    PeerRestarted {
+        /// Which.
+        node: NodeId,
+        /// The new one.
+        life: Incarnation,
     },
     /// A holder acknowledged an exception that this partition made (R5).
     ExceptionAcknowledged,

@@ -56,8 +56,8 @@ pub struct Answer {
     pub reply: BeaconReply,
     /// Partitions whose exceptions are acknowledged now: their replicas get `Event::ExceptionAcknowledged`.
     pub settled: Vec<PartitionId>,
-    /// The sender is in a new life: treat it as lost (`Event::PeerLost`), whatever it led or vouched for is over.
-    pub restarted: bool,
+    /// The sender is in this new life: whatever it led or vouched for in earlier ones is over (`Event::PeerRestarted`).
+    pub restarted: Option<Incarnation>,
 }
 
 /// What a reply led to.
@@ -65,8 +65,8 @@ pub struct Answer {
 pub struct ReplyOutcome {
     /// Exceptions came: send this peer a beacon at once instead of at the next interval, so that a new primary need not wait.
     pub answer_now: bool,
-    /// The peer is in a new life: its replicas no longer vouch, so treat it as lost (`Event::PeerLost`).
-    pub restarted: bool,
+    /// The peer is in this new life: what it vouched for in earlier ones is over (`Event::PeerRestarted`).
+    pub restarted: Option<Incarnation>,
 }
 
 /// Whether a holder may still read on this node's word (R3).
@@ -228,7 +228,7 @@ impl Leases {
             return Answer {
                 reply,
                 settled: Vec::new(),
-                restarted: false,
+                restarted: None,
             };
         }
         let restarted = peer.holder != Incarnation::default() && beacon.incarnation > peer.holder;
@@ -257,7 +257,7 @@ impl Leases {
         Answer {
             reply,
             settled,
-            restarted,
+            restarted: restarted.then_some(beacon.incarnation),
         }
     }
 
@@ -291,7 +291,7 @@ impl Leases {
         if known.is_some_and(|known| reply.grantor < known) {
             return ReplyOutcome {
                 answer_now,
-                restarted: false,
+                restarted: None,
             };
         }
         peer.hear(now);
@@ -314,7 +314,7 @@ impl Leases {
         }
         ReplyOutcome {
             answer_now,
-            restarted,
+            restarted: restarted.then_some(reply.grantor),
         }
     }
 

@@ -117,6 +117,16 @@ impl Peer {
         }
     }
 
+    /// Whether all that is known of it is of this life of its node, or a later one.
+    pub(crate) fn lives(&self, life: Incarnation) -> bool {
+        match self.stage {
+            Stage::Member => self.life >= Some(life),
+            // It has said nothing yet.
+            Stage::Offered { .. } => true,
+            _ => self.signature.incarnation >= life,
+        }
+    }
+
     /// A learner whose teacher goes on under its next ballot: it keeps its learn, not its acknowledgements (C3). One that has
     /// not begun is offered again.
     pub(crate) fn under_next_ballot(

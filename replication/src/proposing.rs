@@ -8,7 +8,7 @@ use crate::planted::{Bug, planted};
 use crate::replica::{Replica, Role};
 use crate::{Action, Afterwards, Flush, Leases, Message, MetaStream};
 use std::time::Duration;
-use types::{Ballot, Configuration, Durability, Instant, NodeId, RecordBody};
+use types::{Ballot, Configuration, Durability, Incarnation, Instant, NodeId, RecordBody};
 
 /// How often a replica that its own disk disowns says so.
 const RESIGN_INTERVAL: Duration = Duration::from_secs(1);
@@ -158,6 +158,22 @@ impl Replica {
             }
             Role::Follower(_) | Role::Inactive => {}
         }
+    }
+
+    /// A node's earlier lives are over. A learner that has begun in this one must not be sent away for it.
+    pub(crate) fn peer_restarted(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        life: Incarnation,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Role::Primary(primary) = &mut self.role
+            && primary.peer(node).is_some_and(|peer| peer.lives(life))
+        {
+            return;
+        }
+        self.peer_lost(now, node, actions);
     }
 
     /// The primary says itself that it will not serve.

@@ -178,6 +178,7 @@ impl Replica {
             Event::LogFlushed { number } => self.log_flushed(now, number, actions),
             Event::Tick => self.tick(now, leases, actions),
             Event::PeerLost { node } => self.peer_lost(now, node, actions),
+            Event::PeerRestarted { node, life } => self.peer_restarted(now, node, life, actions),
             Event::ExceptionAcknowledged => {}
             Event::ConfigurationKnown(configuration) => {
                 self.configuration_known(configuration, actions);

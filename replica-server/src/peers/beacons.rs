@@ -199,8 +199,8 @@ async fn exchange(
                     shared.parts.clocks.heard(peer, Timestamp(said), Instant(asked), now, wall);
                 }
                 let outcome = shared.parts.leases.lock().on_reply(peer, now, &decode_reply(&reply));
-                if outcome.restarted {
-                    let _ = shared.parts.inbox.send(Input::PeerLost(peer));
+                if let Some(life) = outcome.restarted {
+                    let _ = shared.parts.inbox.send(Input::PeerRestarted(peer, life));
                 }
                 if outcome.answer_now {
                     at_once.notify_one();
@@ -289,8 +289,8 @@ impl Shared {
             .leases
             .lock()
             .on_beacon(peer, clock::now(), &beacon);
-        if answer.restarted {
-            let _ = self.parts.inbox.send(Input::PeerLost(peer));
+        if let Some(life) = answer.restarted {
+            let _ = self.parts.inbox.send(Input::PeerRestarted(peer, life));
         }
         if !answer.settled.is_empty() {
             let _ = self

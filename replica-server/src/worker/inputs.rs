@@ -89,6 +89,9 @@ impl Worker {
                 }
             }
             Input::PeerLost(node) => self.tell_all(&Event::PeerLost { node }),
+            Input::PeerRestarted(node, life) => {
+                self.tell_all(&Event::PeerRestarted { node, life });
+            }
             Input::ExceptionsAcknowledged(partitions) => {
                 for partition in partitions {
                     self.tell_partition(partition, Event::ExceptionAcknowledged);

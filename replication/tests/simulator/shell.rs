@@ -57,8 +57,8 @@ impl World {
                 if outcome.answer_now {
                     self.beacon(node, from);
                 }
-                if outcome.restarted {
-                    self.step(node, Event::PeerLost { node: from });
+                if let Some(life) = outcome.restarted {
+                    self.step(node, Event::PeerRestarted { node: from, life });
                 }
             }
             Happening::Flushed { number, end } => self.flushed(node, number, end),
@@ -82,8 +82,8 @@ impl World {
         let answer = self.nodes[node].leases.on_beacon(from, local, beacon);
         let reply = Happening::Reply(self.nodes[node].id, answer.reply);
         self.transmit(node, from, &reply);
-        if answer.restarted {
-            self.step(node, Event::PeerLost { node: from });
+        if let Some(life) = answer.restarted {
+            self.step(node, Event::PeerRestarted { node: from, life });
         }
         if !answer.settled.is_empty() {
             self.step(node, Event::ExceptionAcknowledged);

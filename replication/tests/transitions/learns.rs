@@ -411,6 +411,26 @@ fn a_learner_out_of_sight_is_given_up() {
 }
 
 #[test]
+fn late_news_of_a_nodes_restart_does_not_end_the_learn_that_it_has_begun_since() {
+    let mut a = Bench::serving(A, &[B]);
+    a.on(Event::AddLearner { node: D });
+    let restarted = |life| Event::PeerRestarted {
+        node: D,
+        life: Incarnation(life),
+    };
+    assert_eq!(a.on(restarted(1)), []);
+    a.from(D, request(None));
+    assert_eq!(a.on(restarted(1)), []);
+    assert_eq!(
+        a.on(restarted(2)),
+        [Action::EndLearn {
+            learner: D,
+            signature: LEARN
+        }]
+    );
+}
+
+#[test]
 fn a_learn_goes_on_under_its_teachers_next_ballot() {
     let two = config(2, A, &[B]);
     let mut a = Bench::serving(A, &[B, C]);

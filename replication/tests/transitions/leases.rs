@@ -132,7 +132,7 @@ fn a_lease_belongs_to_one_life_of_the_grantor_and_a_reply_to_one_of_the_holder()
     a.on_reply(B, ms(1), &reply);
     let mut b_again = node(TWO);
     let reply_of_two = exchange(&mut a, &mut b_again, ms(2), ms(2));
-    assert!(a.on_reply(B, ms(2), &reply_of_two).restarted);
+    assert_eq!(a.on_reply(B, ms(2), &reply_of_two).restarted, Some(TWO));
     assert!(!counts(&a, 1, ms(3)));
     assert!(a.counts(B, TWO, PARTITION, Ballot(1), ms(3)));
     // A straggler of the first life changes nothing.
@@ -176,22 +176,16 @@ fn a_silent_peer_is_reported_once_until_it_is_heard_again() {
         sent: ms(0),
         acknowledged: vec![],
     };
-    assert!(!a.on_beacon(B, ms(800), &beacon).restarted);
+    assert_eq!(a.on_beacon(B, ms(800), &beacon).restarted, None);
     assert!(a.heard_since(B, ms(799)));
     assert_eq!(a.lapsed(ms(1449)), []);
     assert_eq!(a.lapsed(ms(1450)), [B]);
     a.unwatch(B);
-    assert!(
-        a.on_beacon(
-            B,
-            ms(1500),
-            &Beacon {
-                incarnation: TWO,
-                ..beacon
-            }
-        )
-        .restarted
-    );
+    let beacon = Beacon {
+        incarnation: TWO,
+        ..beacon
+    };
+    assert_eq!(a.on_beacon(B, ms(1500), &beacon).restarted, Some(TWO));
     assert_eq!(a.lapsed(ms(9000)), [] as [NodeId; 0]);
 }
 
