@@ -182,6 +182,18 @@ impl Engine {
         }
     }
 
+    /// Makes durable what `RocksDB` has of all partitions, on this thread, before the engine ends: the next start has little to replay.
+    /// What cannot be written is replayed then.
+    pub fn flush_all(&self) {
+        let node = self.node();
+        let stores: Vec<_> = lock(&node.stores).values().cloned().collect();
+        for store in stores {
+            if let Err(reason) = crate::flush::flush(node, &store) {
+                tracing::warn!(partition = %store.id, reason, "not flushed before the end");
+            }
+        }
+    }
+
     /// Rewrites the partition's files without what is garbage, in the background; `Compacted` follows. False if nothing is open.
     pub fn compact(&self, id: PartitionId) -> bool {
         let node = self.node();

@@ -36,6 +36,12 @@ pub(crate) async fn farewell(worker: &Worker) {
     }
 }
 
+/// What is in memory goes to `RocksDB`'s files while nobody waits for this server, so that its next start has little to replay.
+pub(crate) async fn flush(worker: &Worker) {
+    let engine = worker.engine.clone();
+    let _ = tokio::task::spawn_blocking(move || engine.flush_all()).await;
+}
+
 /// What is acknowledged is synced, so that the next start need not ask anybody.
 pub(crate) async fn end(worker: &Rc<Worker>) {
     worker.tell_all(&Event::Shutdown);

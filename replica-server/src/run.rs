@@ -496,6 +496,7 @@ async fn serve(
                 if told == Ok(Ending::HandOver) {
                     hand_over(&worker, Afterwards::Leave, |_| true).await;
                     ending::farewell(&worker).await;
+                    ending::flush(&worker).await;
                 }
             }
             () = worker.stop.notified() => {}

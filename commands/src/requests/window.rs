@@ -146,6 +146,12 @@ impl Window {
         grown
     }
 
+    /// The open mutation will never be: what it did is not done.
+    pub(super) fn forget_open(&mut self) {
+        self.bytes -= self.open.replies.len();
+        self.open = Done::default();
+    }
+
     /// The open mutation is closed at `time`: `put` gets the row with what was done in it, `delete` those that mean nothing any more.
     pub(super) fn close(
         &mut self,

@@ -165,6 +165,18 @@ impl Windows {
         !self.open.is_empty()
     }
 
+    /// The open mutation will never be: what was recorded since the last [`Self::close`] is not done.
+    pub fn forget_open(&mut self) {
+        self.open_replies = 0;
+        for client in std::mem::take(&mut self.open) {
+            if let Some(window) = self.clients.get_mut(&client) {
+                let before = window.bytes();
+                window.forget_open();
+                self.bytes = self.bytes + window.bytes() - before;
+            }
+        }
+    }
+
     /// Writes what was recorded into the open mutation, whose timestamp is `time`: one row for each client.
     pub fn close(&mut self, time: Timestamp, rows: &mut dyn ViewMut) {
         self.open_replies = 0;

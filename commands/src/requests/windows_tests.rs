@@ -61,6 +61,28 @@ fn a_new_primary_knows_from_the_rows_what_was_done() {
 }
 
 #[test]
+fn what_an_open_mutation_did_is_not_done_if_it_never_comes_to_be() {
+    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    windows.record(&id(1, 1, 1), Decree(9), &Reply::Integer(1));
+    windows.close(START, &mut rows);
+    let before = windows.bytes;
+    windows.record(&id(1, 2, 1), Decree(10), &Reply::Integer(2));
+    windows.forget_open();
+    assert!(!windows.is_open());
+    assert_eq!(windows.bytes, before);
+    assert_eq!(windows.judge(&id(1, 2, 1), START), Verdict::New);
+    assert_eq!(
+        windows.judge(&id(1, 1, 1), START),
+        done(9, Reply::Integer(1))
+    );
+    windows.record(&id(1, 3, 1), Decree(10), &Reply::Ok);
+    windows.close(START, &mut rows);
+    let mut again = restored(&rows, START);
+    assert_eq!(again.judge(&id(1, 2, 1), START), Verdict::New);
+    assert_eq!(again.judge(&id(1, 3, 1), START), done(0, Reply::Ok));
+}
+
+#[test]
 fn a_hundred_plain_writes_of_one_client_cost_one_row_of_a_few_bytes() {
     let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
     for sequence in 1..=100 {

@@ -606,7 +606,8 @@ impl Overlay {
                 .map_or(last, |through| last.min(through));
             let held: Vec<(Decree, Bytes)> = self
                 .history
-                .range(first.previous(), last)
+                // what is in `RocksDB` is read there
+                .range(first.previous().max(self.applied), last)
                 .map(|(decree, held)| (decree, held.effects.clone()))
                 .collect();
             for (decree, effects) in held {

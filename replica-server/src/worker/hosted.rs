@@ -165,8 +165,12 @@ impl Hosted {
         let stays = self.role == RoleKind::Reconciling && self.broken.is_none();
         let sent = self.storage.last();
         self.awaited = false;
-        // What the open mutation would have done never was.
-        self.requests = None;
+        // To restore them from the rows would keep the partition, and those beside it, from serving for some milliseconds.
+        self.requests = self
+            .requests
+            .take()
+            .filter(|_| stays)
+            .map(Requests::under_next_ballot);
         // R1: what was evaluated under another ballot is not answered under this one.
         for read in std::mem::take(&mut self.unleased) {
             let text = "the primary changed its ballot while a lease was missing";

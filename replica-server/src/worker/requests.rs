@@ -1,7 +1,7 @@
 //! Request ids on the primary: what was done before is answered again, what is done is remembered in the same mutation.
 //!
-//! The windows are `commands::requests`'; here is when they are restored, asked and written. They are this replica's only while it serves:
-//! whoever takes over restores them from the rows, and so does this one should it serve again.
+//! The windows are `commands::requests`'; here is when they are restored, asked and written. They are this replica's only while it is
+//! primary: whoever takes over restores them from the rows, and so does this one should it be primary again.
 
 use crate::worker::Worker;
 use crate::worker::execute::{Effect, Tried};
@@ -29,6 +29,14 @@ struct Own {
 }
 
 impl Own {
+    fn new() -> Self {
+        Self {
+            client: rand::random(),
+            next: 1,
+            in_flight: VecDeque::new(),
+        }
+    }
+
     fn name(&mut self, decree: Decree, committed: Decree, sent: Timestamp) -> RequestId {
         while self
             .in_flight
@@ -49,6 +57,15 @@ impl Own {
             sent,
             attempt: Attempt::First,
         }
+    }
+}
+
+impl Requests {
+    /// Of a primary that stays one: what is in flight it commits under its next ballot, the open mutation never was.
+    pub(super) fn under_next_ballot(mut self) -> Self {
+        self.windows.forget_open();
+        self.own = Own::new();
+        self
     }
 }
 
@@ -180,11 +197,7 @@ impl Worker {
             // What is restored is taken for committed.
             Ok((_, seen)) if seen > h.core.committed() => Err(Tried::Hold(None)),
             Ok((windows, _)) => {
-                let own = Own {
-                    client: rand::random(),
-                    next: 1,
-                    in_flight: VecDeque::new(),
-                };
+                let own = Own::new();
                 h.requests = Some(Requests { windows, own });
                 Ok(())
             }
