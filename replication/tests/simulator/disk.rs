@@ -1,16 +1,17 @@
-//! A node's disk: the commit log, a RocksDB that is a hash, and what must be on it: every record that was appended, up to where each
-//! may be relied upon. What the log finds at a start is held against that.
+//! What a node's disk has of a partition: the commit log, a RocksDB that is a hash, and what must be on it: every record that was
+//! appended, up to where each may be relied upon. What the log finds at a start is held against that.
 
 use crate::chance::Chance;
 use crate::log::{CommitLog, Found};
-use crate::node::{PARTITION, Power};
+use crate::node::Power;
 use crate::reading::{Reading, State};
-use crate::swarm::{Shown, Swarm};
+use crate::swarm::{Shown, Swarm, Table};
 use bytes::Bytes;
 use replication::Flush;
-use types::{Ballot, Decree, Durability, LearnSignature, Mutation, RecordBody};
+use types::{Ballot, Decree, Durability, LearnSignature, Mutation, PartitionId, RecordBody};
 
 pub(crate) struct Disk {
+    partition: PartitionId,
     durability: Durability,
     shown: Shown,
     log: CommitLog,
@@ -35,17 +36,15 @@ pub(crate) struct Disk {
     pub(crate) ruined: Option<LearnSignature>,
     /// At the last start the log found what it should not have, or did not find what it should have.
     pub(crate) contradiction: Option<String>,
-    /// Nothing is written before this true time.
-    pub(crate) hangs_until: u64,
-    pub(crate) hangs_since: u64,
 }
 
 impl Disk {
-    pub(crate) fn new(swarm: &Swarm) -> Self {
+    pub(crate) fn new(partition: PartitionId, table: Table, swarm: &Swarm) -> Self {
         Self {
-            durability: swarm.durability,
+            partition,
+            durability: table.durability,
             shown: swarm.shown,
-            log: CommitLog::new(swarm),
+            log: CommitLog::new(table, swarm),
             appended: Vec::new(),
             next: 1,
             synced: 1,
@@ -58,8 +57,6 @@ impl Disk {
             deletion_damaged: false,
             ruined: None,
             contradiction: None,
-            hangs_until: 0,
-            hangs_since: 0,
         }
     }
 
@@ -69,7 +66,9 @@ impl Disk {
             self.last_prepared = None;
         }
         let number = self.next;
-        let taken = self.log.append(PARTITION, record.clone(), number, flush);
+        let taken = self
+            .log
+            .append(self.partition, record.clone(), number, flush);
         taken.ok()?;
         self.appended.push((number, record));
         self.next += 1;
@@ -138,8 +137,8 @@ impl Disk {
             self.log.fail_to_open(&durable, chance);
         }
         let found = self.log.open(&durable);
-        let records = found.of(PARTITION);
-        self.contradiction = if found.is_damaged(PARTITION) {
+        let records = found.of(self.partition);
+        self.contradiction = if found.is_damaged(self.partition) {
             self.expect_damage(&records)
         } else {
             self.expect_all(&records)
@@ -242,7 +241,8 @@ impl Disk {
 
     /// RocksDB has everything up to there on disk, and may only have what the log has synced.
     pub(crate) fn flush_rocksdb(&mut self, state: State) {
-        if state.applied > self.rocksdb.applied && self.log.is_synced(PARTITION, state.applied) {
+        if state.applied > self.rocksdb.applied && self.log.is_synced(self.partition, state.applied)
+        {
             self.rocksdb = state;
             self.let_go();
         }
@@ -251,7 +251,7 @@ impl Disk {
     /// Below that the log needs nothing.
     fn let_go(&mut self) {
         let durable = self.rocksdb.applied;
-        self.log.set_durable(PARTITION, durable);
+        self.log.set_durable(self.partition, durable);
         self.appended.retain(|(_, record)| {
             record
                 .mutation()
@@ -268,12 +268,12 @@ impl Disk {
 
     /// Whether the log has what RocksDB lacks.
     pub(crate) fn reaches_back(&self) -> bool {
-        self.log.reaches_back(PARTITION, self.rocksdb.applied)
+        self.log.reaches_back(self.partition, self.rocksdb.applied)
     }
 
     /// A piece of the log for a learner; `None` if it is not there any more.
     pub(crate) fn read(&self, from: Decree) -> Option<Vec<Mutation>> {
-        self.log.read(PARTITION, from)
+        self.log.read(self.partition, from)
     }
 
     /// Segments released and bytes copied forward so far.

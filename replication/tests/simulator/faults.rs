@@ -1,6 +1,7 @@
 //! What goes wrong, one thing at a time. Faults that only together are worth anything are in `scenes`.
 
 use crate::node::{Power, index};
+use crate::site::At;
 use crate::swarm::Fault;
 use crate::world::{MS, World};
 use replication::{Afterwards, Event};
@@ -11,6 +12,8 @@ impl World {
         let fault = self.swarm.faults[self.chance.index(self.swarm.faults.len())];
         let node = self.chance.index(self.nodes.len());
         let other = self.another(node);
+        let partition = self.some_partition();
+        let at = At { node, partition };
         let span = self.span();
         self.note(|| format!("{fault:?}"));
         self.figures.faults += 1;
@@ -27,24 +30,32 @@ impl World {
             Fault::PauseLeader => self.pause_leader(span),
             Fault::MetaDeaf => self.meta_deaf(span),
             Fault::Hint => self.hint(node, self.nodes[other].id),
-            Fault::HandOver => self.hand_over(other),
-            Fault::Damage => self.damage(node),
+            Fault::HandOver => self.hand_over(at.on(other)),
+            Fault::Damage => self.damage(at),
             Fault::HangDisk => self.hang_disk(node, span),
             Fault::StepWall => {
                 for node in &mut self.nodes {
                     node.step_wall(&mut self.chance);
                 }
             }
-            Fault::PausePrimary => self.pause_primary(span),
-            Fault::DeposePrimary => self.depose_primary(span),
-            Fault::KillPrimary => self.kill_primary(span),
+            Fault::PausePrimary => self.pause_primary(partition, span),
+            Fault::DeposePrimary => self.depose_primary(partition, span),
+            Fault::KillPrimary => self.kill_primary(partition, span),
             Fault::KillOneByOne => self.kill_one_by_one(span),
-            Fault::HandOverAndLose => self.hand_over_and_lose(span),
-            Fault::LoseMember => self.lose_member(span),
+            Fault::HandOverAndLose => self.hand_over_and_lose(partition, span),
+            Fault::LoseMember => self.lose_member(partition, span),
             Fault::Blackout => self.blackout(),
             Fault::Forget => self.forget(node),
             Fault::Mute => self.mute(span),
-            Fault::ReturnToPower => self.return_to_power(span),
+            Fault::ReturnToPower => self.return_to_power(partition, span),
+        }
+    }
+
+    /// What strikes one partition strikes each as often.
+    fn some_partition(&mut self) -> usize {
+        match self.partitions.len() {
+            1 => 0,
+            several => self.chance.index(several),
         }
     }
 
@@ -111,55 +122,42 @@ impl World {
         }
     }
 
-    pub(crate) fn hand_over(&mut self, to: usize) {
-        let to = self.nodes[to].id;
+    pub(crate) fn hand_over(&mut self, successor: At) {
+        let to = self.id(successor);
         let then = if self.chance.percent(50) {
             Afterwards::Stay
         } else {
             Afterwards::Leave
         };
-        if let Some(primary) = self.primary()
+        if let Some(primary) = self.partitions[successor.partition].primary()
             && self.nodes[primary].runs()
         {
-            self.step(primary, Event::HandOver { to, then });
+            self.step(successor.on(primary), Event::HandOver { to, then });
         }
     }
 
-    /// The primary of the configuration in force.
-    pub(crate) fn primary(&self) -> Option<usize> {
-        let stored = self.meta.stored.as_ref()?;
-        Some(index(stored.primary.node))
-    }
-
-    /// The members of the configuration in force, the primary first.
-    pub(crate) fn members(&self) -> Vec<usize> {
-        let stored = self.meta.stored.iter();
-        let members = stored.flat_map(types::Configuration::members);
-        members.map(|member| index(member.node)).collect()
-    }
-
     pub(crate) fn hang_disk(&mut self, node: usize, span: u64) {
-        let disk = &mut self.nodes[node].disk;
-        if disk.hangs_until <= self.now {
-            (disk.hangs_since, disk.hangs_until) = (self.now, self.now + span);
+        let node = &mut self.nodes[node];
+        if node.hangs_until <= self.now {
+            (node.hangs_since, node.hangs_until) = (self.now, self.now + span);
         }
     }
 
     /// Some of the newest records become unreadable: noticed while the node runs, or at its next start.
-    fn damage(&mut self, node: usize) {
-        let empty = self.nodes[node].disk.safe.learn.is_none();
-        if empty || !self.may_damage(node) || !self.nodes[node].runs() {
+    fn damage(&mut self, at: At) {
+        let empty = self.site(at).disk.safe.learn.is_none();
+        if empty || !self.may_damage(at) || !self.nodes[at.node].runs() {
             return;
         }
         let newest = 1 + self.chance.index(6);
         // An idle log says that all of it is synced: what breaks then is no torn tail.
-        self.nodes[node].disk.settle();
+        self.site_mut(at).disk.settle();
         if self.chance.percent(50) {
             let span = self.chance.within(5..300) * MS;
-            self.crash(node, Power::Kept, span);
-            self.nodes[node].disk.damage(newest);
-        } else if self.nodes[node].disk.damage(newest) {
-            self.step(node, Event::Damaged);
+            self.crash(at.node, Power::Kept, span);
+            self.site_mut(at).disk.damage(newest);
+        } else if self.site_mut(at).disk.damage(newest) {
+            self.step(at, Event::Damaged);
         }
     }
 
@@ -180,30 +178,33 @@ impl World {
     /// In `sync` nothing is lost with the power. In `buffered` it may cost a copy its membership; of all copies, some writes: only
     /// the first is no loss. Whoever proposed itself alone, and has not heard whether that is stored, is no exception (C6).
     pub(crate) fn may_lose_power(&self, node: usize) -> bool {
-        let this = &self.nodes[node];
-        let alone = this.replica.as_ref().is_some_and(|replica| {
-            replica
-                .configuration()
-                .is_some_and(|known| known.len() == 1 && known.contains(this.id))
-        });
-        this.durability == Durability::Sync || !alone && self.others_are_whole(node, 0)
+        let mut partitions = 0..self.partitions.len();
+        partitions.all(|partition| {
+            let at = At { node, partition };
+            let (me, site) = (self.id(at), self.site(at));
+            let alone = site.replica.as_ref().is_some_and(|replica| {
+                let known = replica.configuration();
+                known.is_some_and(|known| known.len() == 1 && known.contains(me))
+            });
+            site.durability == Durability::Sync || !alone && self.others_are_whole(at, 0)
+        })
     }
 
     /// Damage may cost a copy; never the last.
-    pub(crate) fn may_damage(&self, node: usize) -> bool {
-        self.others_are_whole(node, 1)
+    pub(crate) fn may_damage(&self, at: At) -> bool {
+        self.others_are_whole(at, 1)
     }
 
     /// Whether all other members of every configuration that may be in force, now or by a proposal under way, are whole, and that many
     /// there are at least.
-    fn others_are_whole(&self, node: usize, least: usize) -> bool {
-        let me = self.nodes[node].id;
-        let mut recent = self.meta.history.values().rev().take(3).peekable();
+    fn others_are_whole(&self, at: At, least: usize) -> bool {
+        let (me, this) = (self.id(at), &self.partitions[at.partition]);
+        let whole = |node| self.nodes[index(node)].is_whole(at.partition);
+        let mut recent = this.history.values().rev().take(3).peekable();
         recent.peek().is_some()
-            && recent.chain(&self.meta.asked).all(|known| {
+            && recent.chain(&this.asked).all(|known| {
                 let mut others = known.members().filter(|member| member.node != me);
-                known.len() > least
-                    && others.all(|member| self.nodes[index(member.node)].is_whole())
+                known.len() > least && others.all(|member| whole(member.node))
             })
     }
 }

@@ -7,8 +7,10 @@
 use crate::invariants::one_configuration;
 use crate::meta::Brain;
 use crate::network::META;
-use crate::node::{PARTITION, index};
-use crate::shell::Happening;
+use crate::node::index;
+use crate::partition;
+use crate::shell::Local;
+use crate::site::At;
 use crate::swarm::{REPLICAS, Swarm};
 use crate::world::{MS, Scheduled, World};
 use placement::{
@@ -17,7 +19,7 @@ use placement::{
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::{Ballot, Configuration, Incarnation, Instant, NodeId, Timestamp};
+use types::{Ballot, Configuration, Incarnation, Instant, NodeId, PartitionId, Timestamp};
 
 /// A leader as its term numbers it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -36,12 +38,13 @@ pub(crate) struct Leader {
     /// What waits while it stands still.
     paused: Option<Vec<Event>>,
     /// The lives of nodes that have a stream to it, and what they reported last.
-    pub(crate) sessions: BTreeMap<usize, (Incarnation, Option<ReplicaReport>)>,
+    pub(crate) sessions: BTreeMap<usize, (Incarnation, Vec<ReplicaReport>)>,
 }
 
 pub(crate) struct Leaders {
     settings: Settings,
-    specification: TableSpecification,
+    /// The tables that an operator wants, one after the other.
+    specifications: Vec<TableSpecification>,
     store: Store,
     /// Of the terms that are not over, the last is the one that nodes find.
     pub(crate) terms: BTreeMap<Term, Leader>,
@@ -61,14 +64,18 @@ impl Leaders {
                 learns_per_node: 1,
                 ..Settings::default()
             },
-            specification: TableSpecification {
-                name: "simulated".into(),
-                partitions: 1,
-                replicas: REPLICAS as u32,
-                durability: swarm.durability,
-                min_replicas: swarm.settings.min_replicas as u32,
-                password: String::new(),
-            },
+            specifications: swarm
+                .tables
+                .iter()
+                .map(|table| TableSpecification {
+                    name: format!("{:?}", table.durability),
+                    partitions: 1,
+                    replicas: REPLICAS as u32,
+                    durability: table.durability,
+                    min_replicas: swarm.settings.min_replicas as u32,
+                    password: String::new(),
+                })
+                .collect(),
             store: Store::default(),
             terms: BTreeMap::new(),
         }
@@ -104,18 +111,23 @@ impl Store {
     }
 }
 
-/// The configuration that a batch makes the stored one.
-fn configuration(writes: &[Write]) -> Option<&Configuration> {
-    writes.iter().find_map(|write| match &write.document {
-        Some(Document::Page(page)) => page.get(PARTITION.index as usize)?.as_ref(),
-        _ => None,
-    })
+/// The configurations that a batch makes the stored ones.
+fn configurations(writes: &[Write]) -> impl Iterator<Item = (usize, &Configuration)> {
+    writes
+        .iter()
+        .filter_map(|write| match (&write.key, &write.document) {
+            (Key::Page { table, .. }, Some(Document::Page(page))) => {
+                let only = PartitionId::new(table.0, 0);
+                Some((partition::number(only), page.first()?.as_ref()?))
+            }
+            _ => None,
+        })
 }
 
 impl World {
     pub(crate) fn leaders(&mut self) -> Option<&mut Leaders> {
         match &mut self.meta.brain {
-            Brain::Model { .. } => None,
+            Brain::Model => None,
             Brain::Placement(leaders) => Some(leaders),
         }
     }
@@ -259,22 +271,30 @@ impl World {
             leader.sessions.remove(&node);
             return;
         }
+        let site = |id| At {
+            node,
+            partition: partition::number(id),
+        };
         match message {
             ToNode::Welcome { .. } | ToNode::Cluster { .. } => {}
             ToNode::Stored(stored) => {
-                for (_, configuration) in stored {
+                for (partition, configuration) in stored {
                     let known = replication::Event::ConfigurationKnown(configuration);
-                    self.tell(node, delay, known);
+                    self.tell(site(partition), delay, known);
                 }
             }
-            ToNode::Open(_) => self.reach(delay, node, None, Happening::Open),
-            ToNode::AddLearner { node: learner, .. } => {
+            ToNode::Open(partition) => self.reach(delay, site(partition), None, Local::Open),
+            ToNode::AddLearner {
+                node: learner,
+                partition,
+                ..
+            } => {
                 let add = replication::Event::AddLearner { node: learner };
-                self.tell(node, delay, add);
+                self.tell(site(partition), delay, add);
             }
-            ToNode::Delete { ballot, .. } => {
-                self.reach(delay, node, None, Happening::DeleteAsked(ballot));
-            }
+            ToNode::Delete {
+                ballot, partition, ..
+            } => self.reach(delay, site(partition), None, Local::DeleteAsked(ballot)),
         }
     }
 
@@ -292,8 +312,8 @@ impl World {
             let what = format!("{term:?} leads alone, and writes over {writes:?}");
             return self.violate(one_configuration::NAME, what);
         }
-        if let Some(next) = configuration(writes) {
-            self.page_stored(next);
+        for (partition, next) in configurations(writes) {
+            self.page_stored(partition, next);
         }
         if self.faults() && self.chance.percent(self.swarm.store_unanswered) {
             let again = self.chance.within(20..500) * MS;
@@ -307,8 +327,8 @@ impl World {
         self.at(delay, Scheduled::ToLeader { term, event });
     }
 
-    fn page_stored(&mut self, next: &Configuration) {
-        let before = self.meta.stored.as_ref();
+    fn page_stored(&mut self, partition: usize, next: &Configuration) {
+        let before = self.partitions[partition].stored.as_ref();
         let (ballot, epoch) =
             before.map_or((Ballot::ZERO, 0), |stored| (stored.ballot, stored.epoch));
         if before == Some(next) {
@@ -319,13 +339,13 @@ impl World {
             return self.violate(one_configuration::NAME, what);
         }
         if next.epoch == epoch {
-            return self.store(next);
+            return self.store(partition, next);
         }
-        let members = self.members();
-        self.store_survivor(next, &members);
+        let members = self.partitions[partition].members();
+        self.store_survivor(partition, next, &members);
     }
 
-    /// The leader looks around; an operator wants a table.
+    /// The leader looks around; an operator wants tables.
     pub(crate) fn tick_leader(&mut self) {
         let wall = Timestamp(self.now / MS);
         let Some(leaders) = self.leaders() else {
@@ -335,13 +355,10 @@ impl World {
             return;
         };
         let joined = leader.sessions.len() >= REPLICAS;
-        let tableless = !leaders
-            .store
-            .documents
-            .keys()
-            .any(|key| matches!(key, Key::Table(_)));
-        let specification = leaders.specification.clone();
-        if joined && tableless {
+        let keys = leaders.store.documents.keys();
+        let tables = keys.filter(|key| matches!(key, Key::Table(_))).count();
+        let wanted = leaders.specifications.get(tables).cloned();
+        if let Some(specification) = wanted.filter(|_| joined) {
             let request = Request::CreateTable(specification);
             let token = Token(term.0);
             self.step_leader(term, Event::Asked { token, request });

@@ -1,9 +1,9 @@
-//! A node's commit log: the real one, on a disk in memory that loses what was not synced, tears what was being written and fails on
+//! A commit log: the real one, on a disk in memory that loses what was not synced, tears what was being written and fails on
 //! demand. It moves when the node's shell says so, in the caller's thread.
 
 use crate::chance::Chance;
 use crate::node::Power;
-use crate::swarm::Swarm;
+use crate::swarm::{Swarm, Table};
 use bytes::Bytes;
 use commit_log::{Appended, Completions, Driving, Log, LogError, LogOptions, SimulatedDisk};
 use replication::Flush;
@@ -65,15 +65,15 @@ pub(crate) struct CommitLog {
 
 impl CommitLog {
     /// An empty one, open.
-    pub(crate) fn new(swarm: &Swarm) -> Self {
+    pub(crate) fn new(table: Table, swarm: &Swarm) -> Self {
         let mut log = Self {
             disk: SimulatedDisk::new(),
             options: LogOptions {
-                segment_size: swarm.segment,
-                budget: swarm.log_budget,
+                segment_size: table.segment,
+                budget: table.log_budget,
                 carry: swarm.carry,
                 driving: Driving::Caller,
-                ..LogOptions::new(swarm.durability)
+                ..LogOptions::new(table.durability)
             },
             log: None,
             done: Done::default(),

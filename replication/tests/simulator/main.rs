@@ -4,9 +4,10 @@
 //!
 //! ```text
 //!   runner ── one run: opening, faults, healing ──► world ──► invariants, after every step
-//!     swarm ── what this seed may go through          ├── network, clients ── requests
+//!     swarm ── what this seed may go through          ├── partition, clients ── requests
 //!     faults, scenes ── what happens of it            ├── meta ── guardian (a model), or leaders, streams (`placement`)
-//!                                                     └── shell, storage ── node ── disk ── log (`commit-log`), reading
+//!                                                     ├── network
+//!                                                     └── shell, storage ── node ── site ── disk ── log (`commit-log`), reading
 //! ```
 //!
 //! `TULPAR_SIM_SEEDS=100000 cargo test --release -p replication --test simulator -- --nocapture` is a long run, `TULPAR_SIM_FIRST`
@@ -24,6 +25,7 @@ mod log;
 mod meta;
 mod network;
 mod node;
+mod partition;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod reading;
@@ -31,6 +33,7 @@ mod requests;
 mod runner;
 mod scenes;
 mod shell;
+mod site;
 mod storage;
 mod streams;
 mod swarm;

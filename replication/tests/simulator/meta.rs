@@ -1,33 +1,26 @@
-//! The meta servers as everybody sees them: what is stored, proposals on their way, answers that come late or not at all. Who decides
+//! The meta servers as everybody sees them: proposals on their way, answers that come late or not at all. Who decides
 //! is drawn by each seed: a model (`guardian`), or the real `placement` over a metadata store that fails (`leaders`).
 
 use crate::invariants::{acknowledged_is_everywhere, membership};
 use crate::leaders::Leaders;
 use crate::network::META;
 use crate::node::index;
-use crate::shell::Happening;
+use crate::shell::{Happening, Local};
+use crate::site::At;
 use crate::world::{MS, Scheduled, World};
 use replication::{Event, MetaStream};
-use std::collections::BTreeMap;
 use types::{Ballot, Configuration};
 
 pub(crate) struct Meta {
     pub(crate) up: bool,
     /// Percent of its answers lost.
     pub(crate) unanswered: u64,
-    pub(crate) stored: Option<Configuration>,
-    pub(crate) history: BTreeMap<Ballot, Configuration>,
-    /// What may still be stored in the place of that.
-    pub(crate) asked: Vec<Configuration>,
     pub(crate) brain: Brain,
 }
 
 /// Who decides.
 pub(crate) enum Brain {
-    /// Who has its first replica on disk.
-    Model {
-        created: Vec<usize>,
-    },
+    Model,
     Placement(Leaders),
 }
 
@@ -36,19 +29,8 @@ impl Meta {
         Self {
             up: true,
             unanswered: 0,
-            stored: None,
-            history: BTreeMap::new(),
-            asked: Vec::new(),
             brain,
         }
-    }
-
-    fn store(&mut self, configuration: &Configuration) {
-        self.history
-            .insert(configuration.ballot, configuration.clone());
-        self.stored = Some(configuration.clone());
-        let next = configuration.ballot.next();
-        self.asked.retain(|asked| asked.ballot == next);
     }
 }
 
@@ -63,7 +45,7 @@ impl World {
     pub(crate) fn meta_back(&mut self) {
         self.meta.up = true;
         match self.meta.brain {
-            Brain::Model { .. } => self.streams(MetaStream::Up),
+            Brain::Model => self.streams(MetaStream::Up),
             Brain::Placement(_) => self.lead(),
         }
     }
@@ -71,17 +53,16 @@ impl World {
     /// The streams of all nodes come or go.
     pub(crate) fn streams(&mut self, stream: MetaStream) {
         for node in 0..self.nodes.len() {
-            self.happen(node, Happening::Event(Event::MetaStream(stream)));
+            self.happen(node, Happening::All(Event::MetaStream(stream)));
         }
     }
 
-    pub(crate) fn tell(&mut self, node: usize, delay: u64, event: Event) {
-        if self.network.is_cut(META, node) {
+    pub(crate) fn tell(&mut self, at: At, delay: u64, event: Event) {
+        if self.network.is_cut(META, at.node) {
             return;
         }
-        let happening = Happening::Event(event);
         let life = None;
-        self.reach(delay, node, life, happening);
+        self.reach(delay, at, life, Local::Event(event));
     }
 
     pub(crate) fn meta_delay(&mut self) -> u64 {
@@ -94,11 +75,12 @@ impl World {
     }
 
     /// A proposal goes to the meta leader; it may get lost, or come twice.
-    pub(crate) fn propose(&mut self, from: usize, ballot: Ballot, configuration: &Configuration) {
-        if !self.meta.asked.contains(configuration) {
-            self.meta.asked.push(configuration.clone());
+    pub(crate) fn propose(&mut self, from: At, ballot: Ballot, configuration: &Configuration) {
+        let asked = &mut self.partitions[from.partition].asked;
+        if !asked.contains(configuration) {
+            asked.push(configuration.clone());
         }
-        let cut = self.network.is_cut(from, META);
+        let cut = self.network.is_cut(from.node, META);
         if cut || !self.meta.up || self.chance.percent(self.network.loss) {
             return;
         }
@@ -126,33 +108,43 @@ impl World {
         };
         // A sensible leader asks often before it turns to another node.
         let most = match self.meta.brain {
-            Brain::Model { .. } => most,
+            Brain::Model => most,
             Brain::Placement(_) => most.min(100 * MS),
         };
         let next = self.chance.within(10 * MS..2 * most);
         self.at(next, Scheduled::Repair);
         match self.meta.brain {
-            Brain::Model { .. } => self.repair_as_model(),
+            Brain::Model => {
+                for partition in 0..self.partitions.len() {
+                    self.repair_as_model(partition);
+                }
+            }
             Brain::Placement(_) => self.tick_leader(),
         }
     }
 
     /// A configuration is stored in the place of another, or as the first.
-    pub(crate) fn store(&mut self, configuration: &Configuration) {
-        if let Some(stored) = self.meta.stored.clone() {
-            membership::on_stored(self, &stored, configuration);
-            acknowledged_is_everywhere::on_stored(self, configuration);
+    pub(crate) fn store(&mut self, partition: usize, configuration: &Configuration) {
+        if let Some(stored) = self.partitions[partition].stored.clone() {
+            membership::on_stored(self, partition, &stored, configuration);
+            acknowledged_is_everywhere::on_stored(self, partition, configuration);
         }
-        self.meta.store(configuration);
+        self.partitions[partition].store(configuration);
     }
 
     /// C6: a survivor is stored alone. What none of those has among whom it was chosen is lost, and nobody promised otherwise.
-    pub(crate) fn store_survivor(&mut self, configuration: &Configuration, among: &[usize]) {
-        let kept = |&node: &usize| acknowledged_is_everywhere::kept(self, node);
+    pub(crate) fn store_survivor(
+        &mut self,
+        partition: usize,
+        configuration: &Configuration,
+        among: &[usize],
+    ) {
+        let kept = |&node| acknowledged_is_everywhere::kept(self, At { node, partition });
         let best = among.iter().map(kept).max().unwrap_or_default();
-        self.observer.forgive(best);
-        self.meta.store(configuration);
-        let survivor = index(configuration.primary.node);
-        acknowledged_is_everywhere::on_survivor(self, survivor);
+        let this = &mut self.partitions[partition];
+        this.observer.forgive(best);
+        this.store(configuration);
+        let node = index(configuration.primary.node);
+        acknowledged_is_everywhere::on_survivor(self, At { node, partition });
     }
 }

@@ -1,7 +1,8 @@
 //! The wires between nodes: what is put on them may get lost, come twice, late, out of order, or in the receiver's next life.
 
 use crate::node::index;
-use crate::shell::Happening;
+use crate::shell::{Happening, Local};
+use crate::site::At;
 use crate::world::{MS, Scheduled, World};
 use replication::{Event, Message};
 use std::collections::{BTreeMap, VecDeque};
@@ -44,7 +45,7 @@ impl Kind {
         let message = match happening {
             Happening::Beacon(..) => return Self::Beacon,
             Happening::Reply(..) => return Self::Reply,
-            Happening::Event(Event::Received { message, .. }) => message,
+            Happening::At(_, Local::Event(Event::Received { message, .. })) => message,
             _ => return Self::Other,
         };
         match message {
@@ -144,8 +145,7 @@ impl World {
             // Connections die with the process that had them, but the last bytes may arrive in the next life.
             let life = (!self.chance.percent(30)).then_some(self.nodes[to].incarnation);
             let happening = happening.clone();
-            let node = to;
-            self.reach(delay, node, life, happening);
+            self.reach_node(delay, to, life, happening);
         }
     }
 
@@ -161,7 +161,7 @@ impl World {
     }
 
     /// A learn goes on: what the learner said in another is heard again.
-    pub(crate) fn echo_learn(&mut self, learner: NodeId, message: &Message) {
+    pub(crate) fn echo_learn(&mut self, partition: usize, learner: NodeId, message: &Message) {
         let (kind, times) = match message {
             Message::LearnLog { .. } => (Kind::PrepareAck, 6),
             Message::LearnComplete { .. } => (Kind::LearnReady, 1),
@@ -169,13 +169,14 @@ impl World {
         };
         if self.faults() && self.chance.percent(self.swarm.echoes) {
             for _ in 0..times {
-                self.echo_one(kind, 6 * MS, |_, from| from == learner);
+                let concerns = |to: At, from| to.partition == partition && from == learner;
+                self.echo_one(kind, 6 * MS, concerns);
             }
         }
     }
 
     /// A primary begins to serve: what it was told when it served before is heard again.
-    pub(crate) fn echo_acknowledgements(&mut self, primary: usize) {
+    pub(crate) fn echo_acknowledgements(&mut self, primary: At) {
         if self.faults() && self.chance.percent(self.swarm.echoes) {
             for _ in 0..12 {
                 self.echo_one(Kind::PrepareAck, 40 * MS, |to, _| to == primary);
@@ -183,9 +184,12 @@ impl World {
         }
     }
 
-    fn echo_one(&mut self, wanted: Kind, within: u64, concerns: impl Fn(usize, NodeId) -> bool) {
-        let fits = |to: usize, happening: &Happening| match happening {
-            Happening::Event(Event::Received { from, .. }) => concerns(to, *from),
+    fn echo_one(&mut self, wanted: Kind, within: u64, concerns: impl Fn(At, NodeId) -> bool) {
+        let fits = |node: usize, happening: &Happening| match happening {
+            Happening::At(partition, Local::Event(Event::Received { from, .. })) => {
+                let partition = *partition;
+                concerns(At { node, partition }, *from)
+            }
             _ => false,
         };
         let recent = self.network.recent.iter();
@@ -197,7 +201,7 @@ impl World {
         }
         let (_, node, happening) = of_kind[self.chance.index(of_kind.len())].clone();
         let (delay, life) = (self.chance.within(0..within), None);
-        self.reach(delay, node, life, happening);
+        self.reach_node(delay, node, life, happening);
     }
 
     /// Nothing gets through from one node to another for a while.

@@ -1,22 +1,16 @@
-//! A node as the simulator has it: clocks, a disk, an engine that is a hash, and the real `Leases` and `Replica`.
+//! A node as the simulator has it: clocks, the real `Leases`, and a site for each partition.
 
 use crate::chance::Chance;
-use crate::disk::Disk;
-use crate::reading::State;
+use crate::partition;
 use crate::shell::Happening;
+use crate::site::Site;
 use crate::swarm::Swarm;
 use crate::world::MS;
 use replication::planted::{Bug, planted};
-use replication::{Event, Identity, LeaseSettings, Leases, MetaStream, Recovered, Replica};
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use replication::{Action, Event, LeaseSettings, Leases, MetaStream, Replica};
+use std::collections::VecDeque;
 use std::time::Duration;
-use types::{
-    Ballot, BootId, Decree, Durability, Incarnation, Instant, LearnSignature, Mutation, NodeId,
-    PartitionId,
-};
-
-pub(crate) const PARTITION: PartitionId = PartitionId::new(1, 0);
+use types::{BootId, Incarnation, Instant, NodeId};
 
 /// How long a disk may hang before its node vouches for nothing any more (R6).
 pub(crate) const STALL_TIMEOUT: u64 = 3_000 * MS;
@@ -29,31 +23,30 @@ pub(crate) struct Node {
     pub(crate) up: bool,
     pub(crate) paused: bool,
     pub(crate) incarnation: Incarnation,
-    /// Under which ballot this life of it last deleted its copy.
-    pub(crate) deleted: Ballot,
     boot: BootId,
     /// Local time = origin + true time * rate / 1000.
     rate: u64,
     origin: u64,
     /// By how much the wall clock is fast.
     skew: u64,
-    pub(crate) disk: Disk,
+    lease_settings: LeaseSettings,
     pub(crate) leases: Leases,
-    pub(crate) replica: Option<Replica>,
-    pub(crate) state: State,
-    pub(crate) staged: BTreeMap<Decree, Mutation>,
+    /// In the order of the world's partitions.
+    pub(crate) sites: Vec<Site>,
     /// What waits while the node is paused.
     pub(crate) waiting: VecDeque<Happening>,
-    /// When its next tick is planned, in true time.
-    pub(crate) tick_at: Option<u64>,
-    pub(crate) incoming: Option<(LearnSignature, State)>,
-    pub(crate) durability: Durability,
-    settings: Arc<replication::Settings>,
     pub(crate) meta: MetaStream,
-    /// Whether its lease would have let a read out when the last one was asked: what a planted bug relies on.
-    pub(crate) checked: bool,
-    /// The highest ballot under which anything left this node since its disk was empty.
-    pub(crate) promised: Ballot,
+    /// Nothing is written before this true time.
+    pub(crate) hangs_until: u64,
+    pub(crate) hangs_since: u64,
+}
+
+/// A node in one of its lives, as its replicas are told.
+#[derive(Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) boot: BootId,
 }
 
 impl Node {
@@ -64,33 +57,38 @@ impl Node {
             chance.within(995..1006)
         };
         let incarnation = Incarnation(1);
+        let tables = swarm.tables.iter().enumerate();
+        let sites = tables.map(|(number, table)| Site::new(partition::id(number), *table, swarm));
+        let lease_settings = lease_settings(swarm);
         let mut node = Self {
             id: NodeId(id),
             up: true,
             paused: false,
             incarnation,
-            deleted: Ballot::ZERO,
             boot: BootId(u128::from(id) << 32 | 1),
             rate,
             origin: LONG_AGO + chance.within(0..10_000 * MS),
             skew: chance.within(0..2000) * MS,
-            disk: Disk::new(swarm),
-            leases: Leases::new(lease_settings(), incarnation, Instant(0), Duration::ZERO),
-            replica: None,
-            state: State::default(),
-            staged: BTreeMap::new(),
+            leases: Leases::new(
+                lease_settings.clone(),
+                incarnation,
+                Instant(0),
+                Duration::ZERO,
+            ),
+            lease_settings,
+            sites: sites.collect(),
             waiting: VecDeque::new(),
-            tick_at: None,
-            incoming: None,
-            durability: swarm.durability,
-            settings: Arc::new(swarm.settings.clone()),
             meta: MetaStream::Down,
-            checked: false,
-            promised: Ballot::ZERO,
+            hangs_until: 0,
+            hangs_since: 0,
         };
-        let now = node.local(0);
-        node.leases = Leases::new(lease_settings(), incarnation, now, Duration::ZERO);
+        node.forget_leases(node.local(0), Duration::ZERO);
         node
+    }
+
+    fn forget_leases(&mut self, now: Instant, longest_grace: Duration) {
+        let settings = self.lease_settings.clone();
+        self.leases = Leases::new(settings, self.incarnation, now, longest_grace);
     }
 
     /// What its `CLOCK_BOOTTIME` shows.
@@ -118,19 +116,16 @@ impl Node {
         self.skew = skew;
     }
 
-    fn identity(&self) -> Identity {
-        Identity {
-            me: self.id,
+    fn life(&self) -> Life {
+        Life {
+            node: self.id,
             incarnation: self.incarnation,
             boot: self.boot,
-            partition: PARTITION,
-            durability: self.durability,
-            deleted: self.deleted,
         }
     }
 
-    pub(crate) fn blank_replica(&self) -> Replica {
-        Replica::new(self.identity(), self.settings.clone())
+    pub(crate) fn blank_replica(&self, partition: usize) -> Replica {
+        self.sites[partition].blank_replica(self.life())
     }
 
     pub(crate) fn runs(&self) -> bool {
@@ -138,31 +133,29 @@ impl Node {
     }
 
     /// Its copy is whole and a member's, or would be if it ran.
-    pub(crate) fn is_whole(&self) -> bool {
-        !self.disk.damaged
-            && (self.durability == Durability::Sync || self.disk.safe.boot == self.boot)
-            && self.disk.safe.whole().is_some()
+    pub(crate) fn is_whole(&self, partition: usize) -> bool {
+        self.sites[partition].is_whole(self.boot)
     }
 
     /// In `buffered`: its machine stopped with prepares unsynced (C6).
-    pub(crate) fn lost_unsynced(&self) -> bool {
-        self.durability == Durability::Buffered
-            && self.disk.safe.boot != BootId::default()
-            && self.disk.safe.boot != self.boot
+    pub(crate) fn lost_unsynced(&self, partition: usize) -> bool {
+        self.sites[partition].lost_unsynced(self.boot)
+    }
+
+    /// Whether its replica may answer a read.
+    pub(crate) fn may_serve_read(&self, partition: usize, true_time: u64) -> bool {
+        self.sites[partition].may_serve_read(self.local(true_time), &self.leases)
     }
 
     /// The process is gone; what only it had in memory too.
     pub(crate) fn kill(&mut self, power: Power, true_time: u64, chance: &mut Chance) {
         self.up = false;
         self.paused = false;
-        self.replica = None;
-        self.staged.clear();
         self.waiting.clear();
-        self.tick_at = None;
-        self.incoming = None;
-        self.state = State::default();
-        let hangs = self.disk.hangs_until > true_time;
-        self.disk.end(power, hangs, chance);
+        let hangs = self.hangs_until > true_time;
+        for site in &mut self.sites {
+            site.end(power, hangs, chance);
+        }
         if power == Power::Lost {
             self.boot.0 += 1;
             // The clock starts anew with the machine.
@@ -172,85 +165,33 @@ impl Node {
         }
     }
 
-    /// The process starts on what is on disk. Nothing if there is no replica.
-    pub(crate) fn start(
-        &mut self,
-        true_time: u64,
-        chance: &mut Chance,
-        actions: &mut Vec<replication::Action>,
-    ) {
+    /// The process starts on what is on disk. With what the replica of each partition wants done, if there is one.
+    pub(crate) fn start(&mut self, true_time: u64, chance: &mut Chance) -> Vec<Vec<Action>> {
         self.up = true;
         self.incarnation.0 += 1;
-        self.deleted = Ballot::ZERO;
-        let (found, records) = self.disk.start(chance);
+        self.forget_leases(self.local(true_time), self.lease_settings.grace);
+        let life = self.life();
+        let sites = self.sites.iter_mut();
+        sites.map(|site| site.start(life, chance)).collect()
+    }
+
+    pub(crate) fn step(&mut self, partition: usize, true_time: u64, event: Event) -> Vec<Action> {
         let now = self.local(true_time);
-        let settings = lease_settings();
-        let grace = settings.grace;
-        self.leases = Leases::new(settings, self.incarnation, now, grace);
-        self.state = self.disk.rocksdb;
-        if records.is_empty() && !found.quarantined.contains(&PARTITION) {
-            return self.disown();
-        }
-        let mut recovered = Recovered::new();
-        recovered.applied(self.disk.rocksdb.applied);
-        for record in records {
-            recovered.record(record);
-        }
-        if self.disk.damaged {
-            // It answers for nothing any more, and its ballots may be gone too.
-            self.promised = Ballot::ZERO;
-            recovered.quarantine();
-        }
-        let replica = Replica::recover(self.identity(), self.settings.clone(), recovered, actions);
-        if replica.is_blank() {
-            self.disown();
-        } else {
-            self.replica = Some(replica);
-        }
-    }
-
-    /// The copy was deleted.
-    pub(crate) fn wipe(&mut self) {
-        self.disk.wipe();
-        self.disown();
-    }
-
-    /// There is no copy here.
-    fn disown(&mut self) {
-        self.promised = Ballot::ZERO;
-        self.replica = None;
-        self.staged.clear();
-        self.state = State::default();
-        self.disk.disown();
-    }
-
-    pub(crate) fn step(&mut self, true_time: u64, event: Event) -> Vec<replication::Action> {
-        let mut actions = Vec::new();
-        let now = self.local(true_time);
-        if let Some(replica) = &mut self.replica {
-            replica.step(now, &self.leases, event, &mut actions);
-        }
-        actions
+        self.sites[partition].step(now, &self.leases, event)
     }
 
     /// R6: whether its beacon thread vouches.
     pub(crate) fn vouches(&self, true_time: u64) -> bool {
-        let disk = &self.disk;
-        let hangs = disk.hangs_until > true_time && true_time >= disk.hangs_since + STALL_TIMEOUT;
+        let hangs = self.hangs_until > true_time && true_time >= self.hangs_since + STALL_TIMEOUT;
         !hangs || planted(Bug::HangsAndVouches)
-    }
-
-    /// RocksDB flushes.
-    pub(crate) fn flush(&mut self) {
-        let learning = self.incoming.is_some();
-        if self.up && self.replica.is_some() && !learning {
-            self.disk.flush_rocksdb(self.state);
-        }
     }
 }
 
-fn lease_settings() -> LeaseSettings {
-    let mut settings = LeaseSettings::default();
+fn lease_settings(swarm: &Swarm) -> LeaseSettings {
+    let mut settings = LeaseSettings {
+        exceptions: swarm.exceptions,
+        ..LeaseSettings::default()
+    };
     if planted(Bug::LeaseOutlivesGrace) {
         settings.lease = settings.grace + settings.beacon;
     }

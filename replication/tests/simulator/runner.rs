@@ -24,8 +24,8 @@ pub(crate) fn run(seed: u64, trace: Trace) -> Ended {
     let mut world = World::new(seed, trace);
     world.note(|| format!("seed {seed}"));
     play(&mut world);
-    for node in &world.nodes {
-        let (released, carried) = node.disk.tidied();
+    for site in world.nodes.iter().flat_map(|node| &node.sites) {
+        let (released, carried) = site.disk.tidied();
         world.figures.released += released;
         world.figures.carried += carried;
     }
@@ -71,11 +71,12 @@ fn until(world: &mut World, end: u64) -> bool {
 fn open(world: &mut World) -> bool {
     let born = (1..100).any(|tenth| {
         let on = until(world, tenth * 100 * MS);
-        world.meta.stored.is_some() || !on
+        let mut partitions = world.partitions.iter();
+        partitions.all(|partition| partition.stored.is_some()) || !on
     });
     let calm = world.now + 400 * MS;
     if !born {
-        world.violate(healed::NAME, "the partition was never born".into());
+        world.violate(healed::NAME, "a partition was never born".into());
     }
     if !until(world, calm) {
         return false;
@@ -85,14 +86,14 @@ fn open(world: &mut World) -> bool {
     match opening {
         Opening::Calm => return true,
         Opening::HungDisk => {
-            if let Some(primary) = world.primary() {
+            if let Some(primary) = world.partitions[0].primary() {
                 // Longer than it is looked at.
                 world.hang_disk(primary, notice + 2 * well);
             }
         }
         Opening::NoMeta => world.meta_down(notice + well),
         Opening::OneIsLeft => {
-            let members = world.members();
+            let members = world.partitions[0].members();
             let secondary = members[1 + world.chance.index(REPLICAS - 1)];
             for node in [members[0], secondary] {
                 world.crash(node, Power::Kept, notice + well);
@@ -107,7 +108,7 @@ fn open(world: &mut World) -> bool {
     if !until(world, start + notice + well) {
         return false;
     }
-    availability::check(world, since);
+    availability::check(world, &since);
     world.violation.is_none()
 }
 

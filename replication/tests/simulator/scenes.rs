@@ -2,15 +2,17 @@
 
 use crate::network::{KINDS, Kind, META};
 use crate::node::{Power, index};
-use crate::shell::Happening;
+use crate::shell::Local;
+use crate::site::At;
 use crate::world::{MS, Scheduled, World};
 use replication::{Event, MetaStream};
 use types::Durability;
 
 impl World {
     /// The primary stands still for longer than its lease, is replaced, and goes on where it stood.
-    pub(crate) fn pause_primary(&mut self, span: u64) {
-        let Some(primary) = self.primary().filter(|&node| self.nodes[node].runs()) else {
+    pub(crate) fn pause_primary(&mut self, partition: usize, span: u64) {
+        let primary = self.partitions[partition].primary();
+        let Some(primary) = primary.filter(|&node| self.nodes[node].runs()) else {
             return;
         };
         self.pause(primary, 400 * MS + span);
@@ -18,8 +20,8 @@ impl World {
     }
 
     /// The primary runs on, out of reach of some or all, one way or both, and the others think that it is gone.
-    pub(crate) fn depose_primary(&mut self, span: u64) {
-        let Some(primary) = self.primary() else {
+    pub(crate) fn depose_primary(&mut self, partition: usize, span: u64) {
+        let Some(primary) = self.partitions[partition].primary() else {
             return;
         };
         let span = 200 * MS + span;
@@ -58,18 +60,22 @@ impl World {
     }
 
     /// The primary is deposed without knowing it; while it is away power goes from hand to hand, and perhaps back to it.
-    pub(crate) fn return_to_power(&mut self, span: u64) {
-        let Some(primary) = self.primary() else {
+    pub(crate) fn return_to_power(&mut self, partition: usize, span: u64) {
+        let Some(primary) = self.partitions[partition].primary() else {
             return;
         };
         let away = self.chance.pick(&[300, 600, 3000]) * MS;
-        self.depose_primary(span.min(away));
+        self.depose_primary(partition, span.min(away));
         let restless = self.chance.percent(50);
         for later in 1..7 {
             let to = if restless {
                 self.chance.index(self.nodes.len())
             } else {
                 primary
+            };
+            let to = At {
+                node: to,
+                partition,
             };
             self.at(later * 500 * MS, Scheduled::HandOver { to });
             if restless && self.chance.percent(30) {
@@ -81,19 +87,17 @@ impl World {
     }
 
     /// A node has begun to learn, and may not end: it dies, or its teacher loses sight of it and begins again.
-    pub(crate) fn disturb_learn(&mut self, node: usize) {
+    pub(crate) fn disturb_learn(&mut self, at: At) {
         if !self.faults() || !self.chance.percent(self.swarm.learner_deaths) {
             return;
         }
         let soon = self.chance.within(1..60_000) * 1000;
         if self.chance.percent(50) {
-            return self.at(soon, Scheduled::Die { node });
+            return self.at(soon, Scheduled::Die { node: at.node });
         }
-        if let Some(teacher) = self.primary() {
-            let node = self.nodes[node].id;
-            let happening = Happening::Event(Event::PeerLost { node });
-            let (node, life) = (teacher, None);
-            self.reach(soon, node, life, happening);
+        if let Some(teacher) = self.partitions[at.partition].primary() {
+            let lost = Event::PeerLost { node: self.id(at) };
+            self.reach(soon, at.on(teacher), None, Local::Event(lost));
         }
     }
 
@@ -109,8 +113,9 @@ impl World {
     }
 
     /// The primary ends, or its machine does, and may be back before anybody replaced it.
-    pub(crate) fn kill_primary(&mut self, span: u64) {
-        if let Some(primary) = self.primary().filter(|&node| self.nodes[node].up) {
+    pub(crate) fn kill_primary(&mut self, partition: usize, span: u64) {
+        let primary = self.partitions[partition].primary();
+        if let Some(primary) = primary.filter(|&node| self.nodes[node].up) {
             let power = if self.chance.percent(50) && self.may_lose_power(primary) {
                 Power::Lost
             } else {
@@ -131,12 +136,15 @@ impl World {
     }
 
     /// A hand-over, and at once something happens to one of the two.
-    pub(crate) fn hand_over_and_lose(&mut self, span: u64) {
-        let Some(primary) = self.primary() else {
+    pub(crate) fn hand_over_and_lose(&mut self, partition: usize, span: u64) {
+        let Some(primary) = self.partitions[partition].primary() else {
             return;
         };
         let successor = self.another(primary);
-        self.hand_over(successor);
+        self.hand_over(At {
+            node: successor,
+            partition,
+        });
         let victim = self.chance.pick(&[primary, successor]);
         match self.chance.within(0..4) {
             0 => {
@@ -150,8 +158,8 @@ impl World {
     }
 
     /// A secondary is lost to the primary alone; sometimes the meta leader's answer to its removal is, too.
-    pub(crate) fn lose_member(&mut self, span: u64) {
-        let Some(stored) = self.meta.stored.clone() else {
+    pub(crate) fn lose_member(&mut self, partition: usize, span: u64) {
+        let Some(stored) = self.partitions[partition].stored.clone() else {
             return;
         };
         let secondaries: Vec<_> = stored
@@ -177,13 +185,16 @@ impl World {
             // Another secondary hears of it before the primary can tell it, and loses the primary.
             let other = index(self.chance.pick(&secondaries));
             let (told, silenced) = (self.chance.within(1..60), self.chance.within(1..60));
-            self.at(told * MS, Scheduled::Tell { node: other });
+            let other = At {
+                node: other,
+                partition,
+            };
+            self.at(told * MS, Scheduled::Tell { at: other });
             self.network.muted = Some(Kind::Truncate);
             self.at(300 * MS, Scheduled::Unmute);
             let node = self.nodes[primary].id;
-            let happening = Happening::Event(Event::PeerLost { node });
-            let (node, life) = (other, None);
-            self.reach((told + silenced) * MS, node, life, happening);
+            let lost = Local::Event(Event::PeerLost { node });
+            self.reach((told + silenced) * MS, other, None, lost);
         }
         if self.chance.percent(30) {
             // The primary goes too, before it knows what became of that.
@@ -201,11 +212,13 @@ impl World {
     /// All machines lose their power at once. In `sync` that costs nothing; in `buffered` what no copy has synced. (If one is damaged
     /// besides, an operator must decide.)
     pub(crate) fn blackout(&mut self) {
-        let sync = self.swarm.durability == Durability::Sync;
-        if !sync && self.nodes.iter().any(|node| node.disk.damaged) {
+        let mut sites = self.nodes.iter().flat_map(|node| &node.sites);
+        if sites.any(|site| site.durability == Durability::Buffered && site.disk.damaged) {
             return;
         }
-        self.observer.at_risk = true;
+        for partition in &mut self.partitions {
+            partition.observer.at_risk = true;
+        }
         for node in 0..self.nodes.len() {
             if self.nodes[node].up {
                 let span = self.chance.within(1..500) * MS;
@@ -218,8 +231,9 @@ impl World {
     pub(crate) fn forget(&mut self, node: usize) {
         if self.nodes[node].runs() && self.has_stream(node) {
             self.stream_ends(node);
-            self.step(node, Event::MetaStream(MetaStream::Down));
-            self.tell_meta_stream(node);
+            self.step_all(node, &Event::MetaStream(MetaStream::Down));
+            let stream = self.meta_stream(node);
+            self.step_all(node, &Event::MetaStream(stream));
         }
     }
 

@@ -6,8 +6,9 @@ use crate::clients::Evaluation;
 use crate::invariants::{
     self, acknowledged_is_everywhere, additions, commits, promises, reconciliation,
 };
-use crate::node::PARTITION;
+use crate::partition;
 use crate::reading::State;
+use crate::site::At;
 use crate::world::{MS, Scheduled, World};
 use replication::{Action, Beacon, BeaconReply, Event, Message, MetaStream, Replica, RoleKind};
 use types::{Ballot, Decree, LearnSignature, NodeId, Timestamp};
@@ -15,9 +16,18 @@ use types::{Ballot, Decree, LearnSignature, NodeId, Timestamp};
 /// Something that happens at a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    Event(Event),
     Beacon(NodeId, Beacon),
     Reply(NodeId, BeaconReply),
+    /// To all its replicas.
+    All(Event),
+    /// At one partition of it.
+    At(usize, Local),
+}
+
+/// Something that happens at a site.
+#[derive(Clone, Debug)]
+pub(crate) enum Local {
+    Event(Event),
     Flushed {
         number: u64,
         end: u64,
@@ -49,7 +59,6 @@ impl World {
             return;
         }
         match happening {
-            Happening::Event(event) => self.step(node, event),
             Happening::Beacon(from, beacon) => self.on_beacon(node, from, &beacon),
             Happening::Reply(from, reply) => {
                 let local = self.nodes[node].local(self.now);
@@ -58,19 +67,31 @@ impl World {
                     self.beacon(node, from);
                 }
                 if let Some(life) = outcome.restarted {
-                    self.step(node, Event::PeerRestarted { node: from, life });
+                    self.step_all(node, &Event::PeerRestarted { node: from, life });
                 }
             }
-            Happening::Flushed { number, end } => self.flushed(node, number, end),
-            Happening::FsyncFailed { number } => self.fsync_failed(node, number),
-            Happening::Checkpoint(signature, state) => {
-                self.nodes[node].incoming = Some((signature, state));
+            Happening::All(event) => self.step_all(node, &event),
+            Happening::At(partition, local) => self.take_in(At { node, partition }, local),
+        }
+    }
+
+    pub(crate) fn happen_at(&mut self, at: At, local: Local) {
+        self.happen(at.node, Happening::At(at.partition, local));
+    }
+
+    fn take_in(&mut self, at: At, local: Local) {
+        match local {
+            Local::Event(event) => self.step(at, event),
+            Local::Flushed { number, end } => self.flushed(at, number, end),
+            Local::FsyncFailed { number } => self.fsync_failed(at, number),
+            Local::Checkpoint(signature, state) => {
+                self.site_mut(at).incoming = Some((signature, state));
                 let decree = state.applied;
-                self.step(node, Event::CheckpointReceived { signature, decree });
+                self.step(at, Event::CheckpointReceived { signature, decree });
             }
-            Happening::Answer(evaluation) => self.answer(node, &evaluation),
-            Happening::Open => self.open_replica(node),
-            Happening::DeleteAsked(ballot) => self.delete_asked(node, ballot),
+            Local::Answer(evaluation) => self.answer(at, &evaluation),
+            Local::Open => self.open_replica(at),
+            Local::DeleteAsked(ballot) => self.delete_asked(at, ballot),
         }
     }
 
@@ -83,10 +104,11 @@ impl World {
         let reply = Happening::Reply(self.nodes[node].id, answer.reply);
         self.transmit(node, from, &reply);
         if let Some(life) = answer.restarted {
-            self.step(node, Event::PeerRestarted { node: from, life });
+            self.step_all(node, &Event::PeerRestarted { node: from, life });
         }
-        if !answer.settled.is_empty() {
-            self.step(node, Event::ExceptionAcknowledged);
+        for settled in answer.settled {
+            let partition = partition::number(settled);
+            self.step(At { node, partition }, Event::ExceptionAcknowledged);
         }
     }
 
@@ -102,7 +124,7 @@ impl World {
         }
         let local = self.nodes[node].local(self.now);
         for lost in self.nodes[node].leases.lapsed(local) {
-            self.step(node, Event::PeerLost { node: lost });
+            self.step_all(node, &Event::PeerLost { node: lost });
         }
     }
 
@@ -116,127 +138,139 @@ impl World {
         self.transmit(node, peer, &Happening::Beacon(from, beacon));
     }
 
-    pub(crate) fn step(&mut self, node: usize, event: Event) {
-        if !self.nodes[node].up {
+    /// All replicas of a node take something in.
+    pub(crate) fn step_all(&mut self, node: usize, event: &Event) {
+        for partition in 0..self.partitions.len() {
+            self.step(At { node, partition }, event.clone());
+        }
+    }
+
+    pub(crate) fn step(&mut self, at: At, event: Event) {
+        if !self.nodes[at.node].up {
             return;
         }
         if let Event::MetaStream(meta) = event {
-            self.nodes[node].meta = meta;
+            self.nodes[at.node].meta = meta;
         }
-        if self.nodes[node].replica.is_none() {
+        if self.site(at).replica.is_none() {
             match &event {
                 Event::Received {
                     message: Message::LearnOffer { .. },
                     ..
                 } => {
-                    self.nodes[node].replica = Some(self.nodes[node].blank_replica());
-                    self.tell_meta_stream(node);
+                    self.make_replica(at);
                 }
                 Event::Received { from, message } => {
                     if let Some(answer) = message.answer_of_nobody() {
-                        self.send(node, *from, answer);
+                        self.send(at, *from, answer);
                     }
                     return;
                 }
                 _ => return,
             }
         }
-        let actions = self.nodes[node].step(self.now, event);
-        self.perform(node, actions);
+        let actions = self.nodes[at.node].step(at.partition, self.now, event);
+        self.perform(at, actions);
     }
 
-    pub(crate) fn tell_meta_stream(&mut self, node: usize) {
-        let meta = if self.has_stream(node) {
+    /// An empty replica.
+    pub(crate) fn make_replica(&mut self, at: At) {
+        let blank = self.nodes[at.node].blank_replica(at.partition);
+        self.site_mut(at).replica = Some(blank);
+        let stream = self.meta_stream(at.node);
+        self.step(at, Event::MetaStream(stream));
+    }
+
+    pub(crate) fn meta_stream(&self, node: usize) -> MetaStream {
+        if self.has_stream(node) {
             MetaStream::Up
         } else {
             MetaStream::Down
-        };
-        self.step(node, Event::MetaStream(meta));
-    }
-
-    fn send(&mut self, node: usize, to: NodeId, message: Message) {
-        promises::on_send(self, node, &message);
-        self.echo_learn(to, &message);
-        let from = self.nodes[node].id;
-        self.transmit(
-            node,
-            to,
-            &Happening::Event(Event::Received { from, message }),
-        );
-    }
-
-    pub(crate) fn perform(&mut self, node: usize, actions: Vec<Action>) {
-        for action in actions {
-            self.note(|| format!("    {node}: {action:?}"));
-            self.act(node, action);
         }
-        self.plan_tick(node);
-        invariants::on_step(self, node);
     }
 
-    fn plan_tick(&mut self, node: usize) {
-        let (now, this) = (self.now, &self.nodes[node]);
-        let deadline = this
-            .replica
-            .as_ref()
-            .and_then(replication::Replica::deadline);
-        let at = deadline.map(|local| {
+    fn send(&mut self, at: At, to: NodeId, message: Message) {
+        promises::on_send(self, at, &message);
+        self.echo_learn(at.partition, to, &message);
+        let received = Event::Received {
+            from: self.id(at),
+            message,
+        };
+        let arrives = Happening::At(at.partition, Local::Event(received));
+        self.transmit(at.node, to, &arrives);
+    }
+
+    pub(crate) fn perform(&mut self, at: At, actions: Vec<Action>) {
+        for action in actions {
+            self.note(|| format!("    {at}: {action:?}"));
+            self.act(at, action);
+        }
+        self.plan_tick(at);
+        invariants::on_step(self, at);
+    }
+
+    fn plan_tick(&mut self, at: At) {
+        let (now, this) = (self.now, &self.nodes[at.node]);
+        let site = self.site(at);
+        let deadline = site.replica.as_ref().and_then(Replica::deadline);
+        let due = deadline.map(|local| {
             if local <= this.local(now) {
                 now
             } else {
                 this.true_time(local).max(now)
             }
         });
-        if let Some(at) = at
-            && this.tick_at.is_none_or(|planned| at < planned)
+        if let Some(due) = due
+            && site.tick_at.is_none_or(|planned| due < planned)
         {
-            self.nodes[node].tick_at = Some(at);
-            self.at(at - now, Scheduled::Tick { node });
+            self.site_mut(at).tick_at = Some(due);
+            self.at(due - now, Scheduled::Tick { at });
         }
     }
 
-    fn act(&mut self, node: usize, action: Action) {
+    fn act(&mut self, at: At, action: Action) {
         match action {
             Action::AppendLog {
                 number,
                 body,
                 flush,
-            } => self.append(node, number, body, flush),
-            Action::Send { to, message } => self.send(node, to, message),
+            } => self.append(at, number, body, flush),
+            Action::Send { to, message } => self.send(at, to, message),
             Action::Echo {
                 to,
                 asked,
                 committed,
             } => {
-                let this = &self.nodes[node];
-                let time = Timestamp(this.wall(self.now).max(this.state.time.0));
+                let wall = self.nodes[at.node].wall(self.now);
+                let time = Timestamp(wall.max(self.site(at).state.time.0));
                 let message = Message::Fresh {
                     asked,
                     committed,
                     time,
                 };
-                self.send(node, to, message);
+                self.send(at, to, message);
             }
             // Readers do not wait here: they come again.
             Action::Refreshed => {}
             Action::Stage(mutation) => {
-                self.nodes[node].staged.insert(mutation.decree, mutation);
+                self.site_mut(at).staged.insert(mutation.decree, mutation);
             }
             Action::Unstage { above } => {
-                self.nodes[node].staged.split_off(&above.next());
+                self.site_mut(at).staged.split_off(&above.next());
             }
-            Action::Commit { up_to } => self.commit(node, up_to),
+            Action::Commit { up_to } => self.commit(at, up_to),
             Action::Propose {
                 from,
                 configuration,
             } => {
-                additions::on_proposal(self, node, &configuration);
-                self.propose(node, from, &configuration);
+                additions::on_proposal(self, at, &configuration);
+                self.propose(at, from, &configuration);
             }
             Action::Except { holder, ballot } => {
+                let (node, partition) = (at.node, self.partitions[at.partition].id);
                 let local = self.nodes[node].local(self.now);
                 let leases = &mut self.nodes[node].leases;
-                leases.except(holder, PARTITION, ballot, local);
+                leases.except(holder, partition, ballot, local);
                 if let Some(notice) = leases.notice(holder) {
                     let from = self.nodes[node].id;
                     self.transmit(node, holder, &Happening::Reply(from, notice));
@@ -247,21 +281,22 @@ impl World {
                 signature,
                 from,
                 ..
-            } => self.read_log(node, learner, signature, from),
+            } => self.read_log(at, learner, signature, from),
             Action::SendCheckpoint { learner, signature } => {
-                self.send_checkpoint(node, learner, signature);
+                self.send_checkpoint(at, learner, signature);
             }
             Action::InstallCheckpoint { signature, decree } => {
-                self.install_checkpoint(node, signature, decree);
+                self.install_checkpoint(at, signature, decree);
             }
-            Action::ReportCreated => self.at(MS, Scheduled::Created { node }),
+            Action::ReportCreated => self.at(MS, Scheduled::Created { at }),
             Action::Delete => {
-                let ballot = self.nodes[node].replica.as_ref().map(Replica::ballot);
-                self.nodes[node].deleted = ballot.unwrap_or_default();
-                self.nodes[node].wipe();
-                self.deleted(node);
+                let site = self.site_mut(at);
+                let ballot = site.replica.as_ref().map(Replica::ballot);
+                site.deleted = ballot.unwrap_or_default();
+                site.wipe();
+                self.deleted(at);
             }
-            Action::Became(role) => self.became(node, role),
+            Action::Became(role) => self.became(at, role),
             Action::EndLearn { .. } => self.figures.learns += 1,
             Action::Refuse(refusal) => self.violate(
                 commits::NAME,
@@ -270,37 +305,37 @@ impl World {
         }
     }
 
-    fn became(&mut self, node: usize, role: RoleKind) {
+    fn became(&mut self, at: At, role: RoleKind) {
         self.echo();
         match role {
             RoleKind::Serving => {
                 self.figures.takeovers += 1;
-                self.echo_acknowledgements(node);
-                reconciliation::on_serving(self, node);
+                self.echo_acknowledgements(at);
+                reconciliation::on_serving(self, at);
             }
-            RoleKind::Reconciling => self.disturb_takeover(node),
-            RoleKind::Learner => self.disturb_learn(node),
+            RoleKind::Reconciling => self.disturb_takeover(at.node),
+            RoleKind::Learner => self.disturb_learn(at),
             RoleKind::Inactive | RoleKind::Secondary => {}
         }
     }
 
     /// A replica says that everything up to `up_to` is committed.
-    fn commit(&mut self, node: usize, up_to: Decree) {
-        while self.nodes[node].state.applied < up_to {
-            let this = &mut self.nodes[node];
-            let next = this.state.applied.next();
-            let mutation = this.staged.remove(&next);
-            if !commits::on_commit(self, node, next, mutation.as_ref()) {
+    fn commit(&mut self, at: At, up_to: Decree) {
+        while self.site(at).state.applied < up_to {
+            let site = self.site_mut(at);
+            let next = site.state.applied.next();
+            let mutation = site.staged.remove(&next);
+            if !commits::on_commit(self, at, next, mutation.as_ref()) {
                 return;
             }
-            let this = &mut self.nodes[node];
-            this.state = mutation.map_or(this.state, |mutation| this.state.after(&mutation));
+            let site = self.site_mut(at);
+            site.state = mutation.map_or(site.state, |mutation| site.state.after(&mutation));
         }
-        let replica = self.nodes[node].replica.as_ref();
+        let replica = self.site(at).replica.as_ref();
         let leads = |role| matches!(role, RoleKind::Serving | RoleKind::Reconciling);
         if replica.is_some_and(|replica| leads(replica.role())) {
             // The primary's clients hear of it.
-            acknowledged_is_everywhere::on_acknowledged(self, up_to);
+            acknowledged_is_everywhere::on_acknowledged(self, at.partition, up_to);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::invariants::{commits, promises, recovery, same_bytes};
 use crate::node::{Power, index};
-use crate::shell::Happening;
+use crate::shell::{Happening, Local};
+use crate::site::At;
 use crate::world::{MS, Scheduled, World};
 use replication::planted::{Bug, planted};
 use replication::{Event, Flush, LogRead};
@@ -10,25 +11,25 @@ use types::{Decree, LearnSignature, NodeId, RecordBody};
 
 impl World {
     /// Something that this life of the node waits for.
-    fn later(&mut self, node: usize, delay: u64, happening: Happening) {
-        let life = Some(self.nodes[node].incarnation);
-        self.reach(delay, node, life, happening);
+    fn later(&mut self, at: At, delay: u64, local: Local) {
+        let life = Some(self.nodes[at.node].incarnation);
+        self.reach(delay, at, life, local);
     }
 
-    pub(crate) fn append(&mut self, node: usize, number: u64, body: RecordBody, flush: Flush) {
+    pub(crate) fn append(&mut self, at: At, number: u64, body: RecordBody, flush: Flush) {
         if let RecordBody::Mutation(mutation) = &body {
-            same_bytes::on_append(self, node, mutation);
+            same_bytes::on_append(self, at, mutation);
         }
         // The last step of a learn is the one for which most depends on how long it takes.
         let ready = matches!(body, RecordBody::Ready { .. });
         let slow = self.swarm.slow_syncs * if ready { 5 } else { 1 };
-        let taken = self.nodes[node].disk.append(body, flush);
+        let taken = self.site_mut(at).disk.append(body, flush);
         // A log that has failed takes nothing: only a planted bug goes on with one.
         let end = taken.unwrap_or_default();
         if self.faults() && self.chance.once_in(self.swarm.deaths) {
             // The worst moment to die: something is on its way to the disk.
             let dies = self.chance.within(1..2000) * 1000;
-            self.at(dies, Scheduled::Die { node });
+            self.at(dies, Scheduled::Die { node: at.node });
         }
         let (delay, end) = match flush {
             Flush::Synced if self.faults() && self.chance.percent(slow) => {
@@ -41,46 +42,46 @@ impl World {
         let fails = self.faults()
             && flush == Flush::Synced
             && self.chance.once_in(self.swarm.failed_syncs)
-            && self.may_damage(node);
-        let happening = if fails {
-            Happening::FsyncFailed { number }
+            && self.may_damage(at);
+        let local = if fails {
+            Local::FsyncFailed { number }
         } else {
-            Happening::Flushed { number, end }
+            Local::Flushed { number, end }
         };
-        self.later(node, delay, happening);
+        self.later(at, delay, local);
     }
 
-    pub(crate) fn flushed(&mut self, node: usize, number: u64, end: u64) {
-        let disk = &mut self.nodes[node].disk;
-        if disk.hangs_until > self.now {
-            let delay = disk.hangs_until - self.now;
-            return self.later(node, delay, Happening::Flushed { number, end });
+    pub(crate) fn flushed(&mut self, at: At, number: u64, end: u64) {
+        let hangs_until = self.nodes[at.node].hangs_until;
+        if hangs_until > self.now {
+            return self.later(at, hangs_until - self.now, Local::Flushed { number, end });
         }
-        let synced = planted(Bug::SkipsFsync) || disk.flush(end);
+        let synced = planted(Bug::SkipsFsync) || self.site_mut(at).disk.flush(end);
         if !synced && !planted(Bug::IgnoresFailedFsync) {
-            self.violate(recovery::NAME, format!("the log of {node} does not flush"));
+            self.violate(recovery::NAME, format!("the log of {at} does not flush"));
         }
-        self.step(node, Event::LogFlushed { number });
+        self.step(at, Event::LogFlushed { number });
     }
 
     /// It is never tried again: the node stops, and starts with what is on its disk.
-    pub(crate) fn fsync_failed(&mut self, node: usize, number: u64) {
-        self.nodes[node].disk.fail(&mut self.chance);
+    pub(crate) fn fsync_failed(&mut self, at: At, number: u64) {
+        let disk = &mut self.nodes[at.node].sites[at.partition].disk;
+        disk.fail(&mut self.chance);
         if planted(Bug::IgnoresFailedFsync) {
-            return self.step(node, Event::LogFlushed { number });
+            return self.step(at, Event::LogFlushed { number });
         }
         let span = self.chance.within(5..500) * MS;
-        self.crash(node, Power::Kept, span);
+        self.crash(at.node, Power::Kept, span);
     }
 
     pub(crate) fn read_log(
         &mut self,
-        node: usize,
+        at: At,
         learner: NodeId,
         signature: LearnSignature,
         from: Decree,
     ) {
-        let read = self.nodes[node].disk.read(from);
+        let read = self.site(at).disk.read(from);
         let outcome = read.map_or(LogRead::Gone, LogRead::Mutations);
         let event = Event::LogRead {
             learner,
@@ -88,23 +89,18 @@ impl World {
             outcome,
         };
         let delay = self.chance.within(1..5) * MS;
-        self.later(node, delay, Happening::Event(event));
+        self.later(at, delay, Local::Event(event));
     }
 
-    pub(crate) fn send_checkpoint(
-        &mut self,
-        node: usize,
-        learner: NodeId,
-        signature: LearnSignature,
-    ) {
-        let state = self.nodes[node].state;
+    pub(crate) fn send_checkpoint(&mut self, at: At, learner: NodeId, signature: LearnSignature) {
+        let state = self.site(at).state;
         let to = index(learner);
         let arrives = self.nodes[to].up
-            && !self.network.is_cut(node, to)
+            && !self.network.is_cut(at.node, to)
             && !self.chance.percent(self.network.loss);
         let delay = self.chance.within(5..300) * MS;
         let answer = if arrives {
-            self.later(to, delay, Happening::Checkpoint(signature, state));
+            self.later(at.on(to), delay, Local::Checkpoint(signature, state));
             let decree = state.applied;
             Event::CheckpointDelivered {
                 learner,
@@ -115,36 +111,32 @@ impl World {
             Event::CheckpointFailed { learner, signature }
         };
         let then = delay + self.chance.within(1..50) * MS;
-        self.later(node, then, Happening::Event(answer));
+        self.later(at, then, Local::Event(answer));
     }
 
-    pub(crate) fn install_checkpoint(
-        &mut self,
-        node: usize,
-        signature: LearnSignature,
-        decree: Decree,
-    ) {
-        let this = &mut self.nodes[node];
-        let incoming = this.incoming.take();
+    pub(crate) fn install_checkpoint(&mut self, at: At, signature: LearnSignature, decree: Decree) {
+        let site = self.site_mut(at);
+        let incoming = site.incoming.take();
         if let Some((_, state)) = incoming.filter(|incoming| incoming.0 == signature) {
-            this.disk.install(state);
-            this.state = state;
-            this.staged.clear();
-            commits::on_checkpoint(self, node, state);
+            site.disk.install(state);
+            site.state = state;
+            site.staged.clear();
+            commits::on_checkpoint(self, at, state);
             let event = Event::CheckpointInstalled { signature, decree };
-            self.later(node, MS, Happening::Event(event));
+            self.later(at, MS, Local::Event(event));
         }
     }
 
     /// RocksDB flushes; the log writes what waits, and lets go of what RocksDB has.
-    pub(crate) fn flush(&mut self, node: usize) {
-        let this = &mut self.nodes[node];
-        let works = this.up && this.disk.hangs_until <= self.now;
+    pub(crate) fn flush(&mut self, at: At) {
+        let node = &mut self.nodes[at.node];
+        let works = node.up && node.hangs_until <= self.now;
+        let site = &mut node.sites[at.partition];
         if works && self.chance.percent(50) {
-            this.disk.settle();
+            site.disk.settle();
         }
         if self.chance.percent(self.swarm.flushes) {
-            this.flush();
+            site.flush();
         }
     }
 
@@ -169,33 +161,36 @@ impl World {
     pub(crate) fn hint(&mut self, node: usize, lost: NodeId) {
         let delay = self.chance.within(1..5) * MS;
         let life = None;
-        let happening = Happening::Event(Event::PeerLost { node: lost });
-        self.reach(delay, node, life, happening);
+        let happening = Happening::All(Event::PeerLost { node: lost });
+        self.reach_node(delay, node, life, happening);
     }
 
     pub(crate) fn start(&mut self, node: usize) {
         if self.nodes[node].up {
             return;
         }
-        let mut actions = Vec::new();
-        self.figures.recoveries += 1;
-        self.nodes[node].start(self.now, &mut self.chance, &mut actions);
+        let started = self.nodes[node].start(self.now, &mut self.chance);
         self.watch_all(node);
-        let staged: Vec<_> = actions
-            .iter()
-            .filter_map(|action| match action {
-                replication::Action::Stage(mutation) => Some(mutation.clone()),
-                _ => None,
-            })
-            .collect();
-        recovery::on_start(self, node, &staged);
-        promises::on_start(self, node);
-        self.perform(node, actions);
-        self.tell_meta_stream(node);
+        for (partition, actions) in started.into_iter().enumerate() {
+            self.figures.recoveries += 1;
+            let at = At { node, partition };
+            let staged: Vec<_> = actions
+                .iter()
+                .filter_map(|action| match action {
+                    replication::Action::Stage(mutation) => Some(mutation.clone()),
+                    _ => None,
+                })
+                .collect();
+            recovery::on_start(self, at, &staged);
+            promises::on_start(self, at);
+            self.perform(at, actions);
+        }
+        let stream = self.meta_stream(node);
+        self.step_all(node, &Event::MetaStream(stream));
         if self.faults() && self.chance.percent(30) {
             // Somebody it knew may be gone by now.
             let lost = self.nodes[self.chance.index(self.nodes.len())].id;
-            self.step(node, Event::PeerLost { node: lost });
+            self.step_all(node, &Event::PeerLost { node: lost });
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::leaders::Term;
 use crate::meta::Brain;
 use crate::network::META;
-use crate::node::PARTITION;
+use crate::site::At;
 use crate::world::{MS, Scheduled, World};
 use placement::{Event, NodeAddress, ReplicaReport, Soundness};
 use replication::{MetaStream, RoleKind};
@@ -30,7 +30,7 @@ impl World {
             self.leave(node, term);
             return self.stream(node, MetaStream::Down);
         }
-        let report = self.report_of(node);
+        let report = self.reports_of(node);
         match session {
             Some((of, reported)) if of == life => {
                 if reported != report {
@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    fn join(&mut self, term: Term, node: usize, report: Option<ReplicaReport>) {
+    fn join(&mut self, term: Term, node: usize, report: Vec<ReplicaReport>) {
         let (id, incarnation) = (self.nodes[node].id, self.nodes[node].incarnation);
         let address = NodeAddress {
             node: id,
@@ -63,32 +63,39 @@ impl World {
             .leaders()
             .and_then(|leaders| leaders.terms.get_mut(&term));
         if let Some(leader) = leader {
-            leader.sessions.insert(node, (incarnation, None));
+            leader.sessions.insert(node, (incarnation, Vec::new()));
         }
         self.step_leader(term, joined);
         self.report(term, node, report, true);
     }
 
-    fn report(&mut self, term: Term, node: usize, report: Option<ReplicaReport>, complete: bool) {
+    fn report(&mut self, term: Term, node: usize, replicas: Vec<ReplicaReport>, complete: bool) {
         let leader = self
             .leaders()
             .and_then(|leaders| leaders.terms.get_mut(&term));
         if let Some((_, reported)) = leader.and_then(|leader| leader.sessions.get_mut(&node)) {
-            reported.clone_from(&report);
+            reported.clone_from(&replicas);
         }
         let reported = Event::Reported {
             node: self.nodes[node].id,
-            replicas: report.into_iter().collect(),
+            replicas,
             complete,
         };
         self.step_leader(term, reported);
     }
 
-    fn report_of(&self, node: usize) -> Option<ReplicaReport> {
-        let replica = self.nodes[node].replica.as_ref()?;
+    fn reports_of(&self, node: usize) -> Vec<ReplicaReport> {
+        let partitions = 0..self.partitions.len();
+        partitions
+            .filter_map(|partition| self.report_of(At { node, partition }))
+            .collect()
+    }
+
+    fn report_of(&self, at: At) -> Option<ReplicaReport> {
+        let replica = self.site(at).replica.as_ref()?;
         let survey = replica.survey();
         Some(ReplicaReport {
-            partition: PARTITION,
+            partition: self.partitions[at.partition].id,
             ballot: replica.ballot(),
             epoch: survey.epoch,
             prepared: survey.prepared,
@@ -125,14 +132,14 @@ impl World {
 
     fn stream(&mut self, node: usize, stream: MetaStream) {
         if self.nodes[node].meta != stream {
-            self.step(node, replication::Event::MetaStream(stream));
+            self.step_all(node, &replication::Event::MetaStream(stream));
         }
     }
 
     /// Whether a node has a stream to the leader that nodes find.
     pub(crate) fn has_stream(&self, node: usize) -> bool {
         match &self.meta.brain {
-            Brain::Model { .. } => self.meta.up,
+            Brain::Model => self.meta.up,
             Brain::Placement(leaders) => leaders.current().is_some_and(|(_, leader)| {
                 let life = self.nodes[node].incarnation;
                 leader
@@ -154,50 +161,50 @@ impl World {
         }
     }
 
-    pub(crate) fn opened(&mut self, node: usize) {
+    pub(crate) fn opened(&mut self, at: At) {
         let opened = Event::Opened {
-            node: self.nodes[node].id,
-            partition: PARTITION,
+            node: self.id(at),
+            partition: self.partitions[at.partition].id,
         };
-        self.say(node, opened);
+        self.say(at.node, opened);
     }
 
-    pub(crate) fn deleted(&mut self, node: usize) {
+    pub(crate) fn deleted(&mut self, at: At) {
         let deleted = Event::Deleted {
-            node: self.nodes[node].id,
-            partition: PARTITION,
+            node: self.id(at),
+            partition: self.partitions[at.partition].id,
         };
-        self.say(node, deleted);
+        self.say(at.node, deleted);
     }
 
-    pub(crate) fn proposed(&mut self, node: usize, configuration: &Configuration) {
+    pub(crate) fn proposed(&mut self, at: At, configuration: &Configuration) {
+        let partition = self.partitions[at.partition].id;
         let proposed = Event::Proposed {
-            node: self.nodes[node].id,
-            proposals: vec![(PARTITION, configuration.clone())],
+            node: self.id(at),
+            proposals: vec![(partition, configuration.clone())],
         };
-        self.say(node, proposed);
+        self.say(at.node, proposed);
     }
 
     /// The leader wants a first replica here.
-    pub(crate) fn open_replica(&mut self, node: usize) {
-        if self.nodes[node].replica.is_none() {
-            self.nodes[node].replica = Some(self.nodes[node].blank_replica());
-            self.tell_meta_stream(node);
+    pub(crate) fn open_replica(&mut self, at: At) {
+        if self.site(at).replica.is_none() {
+            self.make_replica(at);
         }
-        self.step(node, replication::Event::Create);
+        self.step(at, replication::Event::Create);
     }
 
     /// The leader wants the replica gone. The stored configuration that excludes it must be known here.
-    pub(crate) fn delete_asked(&mut self, node: usize, ballot: Ballot) {
-        let Some(replica) = &self.nodes[node].replica else {
-            return self.deleted(node);
+    pub(crate) fn delete_asked(&mut self, at: At, ballot: Ballot) {
+        let Some(replica) = &self.site(at).replica else {
+            return self.deleted(at);
         };
         if let Some(known) = replica
             .configuration()
             .filter(|known| known.ballot >= ballot)
         {
             let excluded = replication::Deletion::Excluded(known.clone());
-            self.step(node, replication::Event::Delete(excluded));
+            self.step(at, replication::Event::Delete(excluded));
         }
     }
 }

@@ -6,7 +6,7 @@
 use crate::chance::Chance;
 use crate::network::{KINDS, Kind};
 use crate::world::MS;
-use replication::Settings;
+use replication::{LeaseSettings, Settings};
 use types::{ByteSize, Durability};
 
 pub(crate) const REPLICAS: usize = 3;
@@ -97,10 +97,40 @@ const FAULTS: [Fault; 25] = [
     Fault::ReturnToPower,
 ];
 
+/// A table of one partition. A node has a log for each durability, and two tables never have the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table {
+    pub(crate) durability: Durability,
+    /// The log's segments, and what all of them should not exceed.
+    pub(crate) segment: ByteSize,
+    pub(crate) log_budget: ByteSize,
+}
+
+impl Table {
+    /// Room for a few batches in a segment: a log that syncs fills whole blocks, and giving a segment up takes two.
+    fn segment(durability: Durability, chance: &mut Chance) -> ByteSize {
+        ByteSize::kib(match durability {
+            Durability::Sync => 32,
+            Durability::Buffered => chance.pick(&[4, 16]),
+        })
+    }
+
+    fn new(durability: Durability, segment: ByteSize, chance: &mut Chance) -> Self {
+        Self {
+            durability,
+            segment,
+            log_budget: ByteSize(segment.0 * chance.within(4..10)),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Swarm {
-    pub(crate) durability: Durability,
+    /// The nodes have one partition of each.
+    pub(crate) tables: Vec<Table>,
     pub(crate) nodes: u64,
+    /// How many exceptions one beacon's reply carries.
+    pub(crate) exceptions: usize,
     pub(crate) settings: Settings,
     pub(crate) opening: Opening,
     pub(crate) deciding: Deciding,
@@ -146,9 +176,7 @@ pub(crate) struct Swarm {
     pub(crate) deletions: u64,
     /// Percent of looks at which RocksDB flushes, so that the log may let go of something.
     pub(crate) flushes: u64,
-    /// The log's segments, what all of them should not exceed, and how little is copied forward rather than flushed.
-    pub(crate) segment: ByteSize,
-    pub(crate) log_budget: ByteSize,
+    /// How little of a log is copied forward rather than flushed.
     pub(crate) carry: ByteSize,
     pub(crate) shown: Shown,
 }
@@ -199,13 +227,9 @@ impl Swarm {
         } else {
             Durability::Buffered
         };
-        // Room for a few batches: a log that syncs fills whole blocks, and giving a segment up takes two.
-        let segment = ByteSize::kib(match durability {
-            Durability::Sync => 32,
-            Durability::Buffered => chance.pick(&[4, 16]),
-        });
+        let segment = Table::segment(durability, chance);
         Self {
-            durability,
+            exceptions: LeaseSettings::default().exceptions,
             nodes: REPLICAS as u64 + chance.within(0..3),
             settings: Settings {
                 window: 1 + chance.index(3),
@@ -239,8 +263,7 @@ impl Swarm {
             repairs: chance.pick(&[20, 100, 400]) * MS,
             deletions: chance.pick(&[0, 5, 30, 80]),
             flushes: chance.pick(&[10, 40, 100]),
-            segment,
-            log_budget: ByteSize(segment.0 * chance.within(4..10)),
+            tables: vec![Table::new(durability, segment, chance)],
             carry: ByteSize::kib(chance.pick(&[1, 4])),
             shown: chance.pick(&[Shown::Live, Shown::Live, Shown::Appended]),
         }

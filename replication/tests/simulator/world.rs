@@ -1,17 +1,19 @@
 //! The simulated world: true time, what is to happen when, and who takes part. One thing at a time.
 
 use crate::chance::Chance;
-use crate::invariants::{self, Violation, observer::Observer};
+use crate::invariants::{self, Violation};
 use crate::leaders::{Leaders, Term};
 use crate::meta::{Brain, Meta};
 use crate::network::Network;
 use crate::node::Node;
-use crate::shell::Happening;
-use crate::swarm::{Deciding, REPLICAS, Swarm};
+use crate::partition::Partition;
+use crate::shell::{Happening, Local};
+use crate::site::{At, Site};
+use crate::swarm::{Deciding, Swarm};
 use placement::{BatchId, Write};
 use replication::{Event, MetaStream};
 use std::collections::BTreeMap;
-use types::{Ballot, Configuration, Incarnation};
+use types::{Ballot, Configuration, Incarnation, NodeId};
 
 pub(crate) const MS: u64 = 1_000_000;
 
@@ -24,7 +26,7 @@ pub(crate) enum Scheduled {
         happening: Happening,
     },
     Tick {
-        node: usize,
+        at: At,
     },
     BeaconDue {
         node: usize,
@@ -39,15 +41,15 @@ pub(crate) enum Scheduled {
         node: usize,
     },
     Proposal {
-        from: usize,
+        from: At,
         ballot: Ballot,
         configuration: Configuration,
     },
     Created {
-        node: usize,
+        at: At,
     },
     Flush {
-        node: usize,
+        at: At,
     },
     Repair,
     Beat {
@@ -66,8 +68,12 @@ pub(crate) enum Scheduled {
         batch: BatchId,
         writes: Vec<Write>,
     },
-    Write,
-    Read,
+    Write {
+        partition: usize,
+    },
+    Read {
+        partition: usize,
+    },
     Fault,
     Mend {
         link: (usize, usize),
@@ -76,10 +82,10 @@ pub(crate) enum Scheduled {
     MetaHears,
     /// The meta leader tells a node what is stored.
     Tell {
-        node: usize,
+        at: At,
     },
     HandOver {
-        to: usize,
+        to: At,
     },
     Unmute,
 }
@@ -123,12 +129,10 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) swarm: Swarm,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) partitions: Vec<Partition>,
     pub(crate) network: Network,
     pub(crate) meta: Meta,
     pub(crate) phase: Phase,
-    pub(crate) observer: Observer,
-    /// Requests that clients have made.
-    pub(crate) requests: u64,
     pub(crate) figures: Figures,
     pub(crate) violation: Option<Violation>,
     pub(crate) digest: u64,
@@ -144,10 +148,9 @@ impl World {
         let nodes = (1..=swarm.nodes)
             .map(|id| Node::new(id, &swarm, &mut chance))
             .collect();
+        let partitions = (0..swarm.tables.len()).map(Partition::new).collect();
         let brain = match swarm.deciding {
-            Deciding::Model => Brain::Model {
-                created: Vec::new(),
-            },
+            Deciding::Model => Brain::Model,
             Deciding::Placement => Brain::Placement(Leaders::new(&swarm)),
         };
         let mut world = Self {
@@ -155,11 +158,10 @@ impl World {
             chance,
             swarm,
             nodes,
+            partitions,
             network: Network::default(),
             meta: Meta::new(brain),
             phase: Phase::Opening,
-            observer: Observer::default(),
-            requests: 0,
             figures: Figures::default(),
             violation: None,
             digest: seed,
@@ -178,19 +180,34 @@ impl World {
             self.at(jitter, Scheduled::BeaconDue { node });
             match self.swarm.deciding {
                 Deciding::Model => {
-                    if node < REPLICAS {
-                        self.open_replica(node);
-                    }
-                    self.happen(node, Happening::Event(Event::MetaStream(MetaStream::Up)));
+                    self.open_first(node);
+                    self.happen(node, Happening::All(Event::MetaStream(MetaStream::Up)));
                 }
                 Deciding::Placement => self.at(MS, Scheduled::Beat { node }),
             }
-            self.at(300 * MS, Scheduled::Flush { node });
+            for partition in 0..self.partitions.len() {
+                let at = At { node, partition };
+                self.at(300 * MS, Scheduled::Flush { at });
+            }
         }
         self.lead();
         self.at(50 * MS, Scheduled::Repair);
-        self.at(20 * MS, Scheduled::Write);
-        self.at(20 * MS, Scheduled::Read);
+        for partition in 0..self.partitions.len() {
+            self.at(20 * MS, Scheduled::Write { partition });
+            self.at(20 * MS, Scheduled::Read { partition });
+        }
+    }
+
+    pub(crate) fn site(&self, at: At) -> &Site {
+        &self.nodes[at.node].sites[at.partition]
+    }
+
+    pub(crate) fn site_mut(&mut self, at: At) -> &mut Site {
+        &mut self.nodes[at.node].sites[at.partition]
+    }
+
+    pub(crate) fn id(&self, at: At) -> NodeId {
+        self.nodes[at.node].id
     }
 
     pub(crate) fn at(&mut self, delay: u64, scheduled: Scheduled) {
@@ -199,8 +216,13 @@ impl World {
             .insert((self.now + delay, self.sequence), scheduled);
     }
 
+    /// Something comes to a site in that life of its node, or in any.
+    pub(crate) fn reach(&mut self, delay: u64, at: At, life: Option<Incarnation>, local: Local) {
+        self.reach_node(delay, at.node, life, Happening::At(at.partition, local));
+    }
+
     /// Something comes to a node in that life of it, or in any.
-    pub(crate) fn reach(
+    pub(crate) fn reach_node(
         &mut self,
         delay: u64,
         node: usize,
@@ -239,7 +261,7 @@ impl World {
         }
         self.ensure_leader();
         for node in 0..self.nodes.len() {
-            self.nodes[node].disk.hangs_until = 0;
+            self.nodes[node].hangs_until = 0;
             self.start(node);
             self.resume(node);
         }
@@ -270,10 +292,10 @@ impl World {
                     self.happen(node, happening);
                 }
             }
-            Scheduled::Tick { node } => {
-                if self.nodes[node].tick_at == Some(self.now) {
-                    self.nodes[node].tick_at = None;
-                    self.happen(node, Happening::Event(Event::Tick));
+            Scheduled::Tick { at } => {
+                if self.site(at).tick_at == Some(self.now) {
+                    self.site_mut(at).tick_at = None;
+                    self.happen_at(at, Local::Event(Event::Tick));
                 }
             }
             Scheduled::BeaconDue { node } => self.beacon_due(node),
@@ -285,14 +307,14 @@ impl World {
                 ballot,
                 configuration,
             } => match self.meta.brain {
-                Brain::Model { .. } => self.decide(from, ballot, &configuration),
+                Brain::Model => self.decide(from, ballot, &configuration),
                 Brain::Placement(_) => self.proposed(from, &configuration),
             },
-            Scheduled::Created { node } => self.created(node),
-            Scheduled::Flush { node } => {
-                self.flush(node);
+            Scheduled::Created { at } => self.created(at),
+            Scheduled::Flush { at } => {
+                self.flush(at);
                 let next = self.chance.within(100..1500) * MS;
-                self.at(next, Scheduled::Flush { node });
+                self.at(next, Scheduled::Flush { at });
             }
             Scheduled::Repair => self.repair(),
             Scheduled::Beat { node } => self.beat(node),
@@ -304,8 +326,8 @@ impl World {
                 batch,
                 writes,
             } => self.store_write(term, batch, &writes),
-            Scheduled::Write => self.write(),
-            Scheduled::Read => self.read(),
+            Scheduled::Write { partition } => self.write(partition),
+            Scheduled::Read { partition } => self.read(partition),
             Scheduled::Fault => {
                 if self.faults() {
                     self.fault();
@@ -316,9 +338,10 @@ impl World {
             Scheduled::Mend { link } => self.network.mend(link),
             Scheduled::MetaBack => self.meta_back(),
             Scheduled::MetaHears => self.meta.unanswered = 0,
-            Scheduled::Tell { node } => {
-                if let Some(stored) = self.meta.stored.clone().filter(|_| self.meta.up) {
-                    self.happen(node, Happening::Event(Event::ConfigurationKnown(stored)));
+            Scheduled::Tell { at } => {
+                let stored = self.partitions[at.partition].stored.clone();
+                if let Some(stored) = stored.filter(|_| self.meta.up) {
+                    self.happen_at(at, Local::Event(Event::ConfigurationKnown(stored)));
                 }
             }
             Scheduled::HandOver { to } => {

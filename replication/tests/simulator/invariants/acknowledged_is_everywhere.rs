@@ -3,78 +3,87 @@
 //! force and when a member starts. (A deposed primary may still hear that its last decree is everywhere; its former members may
 //! have begun to learn anew by then.)
 
-use crate::disk::Disk;
 use crate::node::index;
+use crate::site::At;
 use crate::world::World;
 use types::{Configuration, Decree};
 
 pub(crate) const NAME: &str = "an acknowledged write is at every member";
 
-pub(crate) fn on_acknowledged(world: &mut World, up_to: Decree) {
-    let before = world.observer.acknowledged;
+pub(crate) fn on_acknowledged(world: &mut World, partition: usize, up_to: Decree) {
+    let observer = &mut world.partitions[partition].observer;
+    let before = observer.acknowledged;
     if up_to <= before {
         return;
     }
-    world.observer.acknowledged = up_to;
-    let told = &mut world.observer.told;
+    observer.acknowledged = up_to;
+    let told = &mut observer.told;
     told.decree = told.decree.max(up_to);
-    if let Some(stored) = world.meta.stored.take() {
-        members_have(world, &stored, before.next(), up_to);
-        world.meta.stored = Some(stored);
+    if let Some(stored) = world.partitions[partition].stored.take() {
+        members_have(world, partition, &stored, before.next(), up_to);
+        world.partitions[partition].stored = Some(stored);
     }
 }
 
-pub(crate) fn on_stored(world: &mut World, configuration: &Configuration) {
-    let acknowledged = world.observer.acknowledged;
-    members_have(world, configuration, Decree(1), acknowledged);
+pub(crate) fn on_stored(world: &mut World, partition: usize, configuration: &Configuration) {
+    let acknowledged = world.partitions[partition].observer.acknowledged;
+    members_have(world, partition, configuration, Decree(1), acknowledged);
 }
 
-pub(crate) fn on_start(world: &mut World) {
-    if let Some(stored) = world.meta.stored.take() {
-        on_stored(world, &stored);
-        world.meta.stored = Some(stored);
+pub(crate) fn on_start(world: &mut World, partition: usize) {
+    if let Some(stored) = world.partitions[partition].stored.take() {
+        on_stored(world, partition, &stored);
+        world.partitions[partition].stored = Some(stored);
     }
 }
 
-/// Up to where a node's disk has what clients were told.
-pub(crate) fn kept(world: &World, node: usize) -> Decree {
-    let to = world.observer.acknowledged;
-    let missing = first_missing(world, &world.nodes[node].disk, Decree(1), to);
+/// Up to where a site's disk has what clients were told.
+pub(crate) fn kept(world: &World, at: At) -> Decree {
+    let to = world.partitions[at.partition].observer.acknowledged;
+    let missing = first_missing(world, at, Decree(1), to);
     missing.map_or(to, Decree::previous)
 }
 
 /// The survivor of a loss of power is the truth from now on: it must have what it was not forgiven to lose.
-pub(crate) fn on_survivor(world: &mut World, survivor: usize) {
-    let to = world.observer.acknowledged;
-    let disk = &world.nodes[survivor].disk;
-    if let Some(missing) = first_missing(world, disk, Decree(1), to) {
+pub(crate) fn on_survivor(world: &mut World, survivor: At) {
+    let to = world.partitions[survivor.partition].observer.acknowledged;
+    if let Some(missing) = first_missing(world, survivor, Decree(1), to) {
         let what =
             format!("decree {missing} of the acknowledged {to} did not survive at {survivor}");
         world.violate(NAME, what);
     }
 }
 
-fn first_missing(world: &World, disk: &Disk, from: Decree, to: Decree) -> Option<Decree> {
+fn first_missing(world: &World, at: At, from: Decree, to: Decree) -> Option<Decree> {
+    let disk = &world.site(at).disk;
+    let committed = &world.partitions[at.partition].observer.truth;
     let first = from.max(disk.rocksdb.applied.next());
     (first.0..=to.0).map(Decree).find(|decree| {
-        let truth = world.observer.truth.get(decree).map(|(digest, _)| digest);
+        let truth = committed.get(decree).map(|(digest, _)| digest);
         let logged = disk.safe.mutations.get(decree).map(|(_, digest)| digest);
         logged != truth
     })
 }
 
-fn members_have(world: &mut World, configuration: &Configuration, from: Decree, to: Decree) {
+fn members_have(
+    world: &mut World,
+    partition: usize,
+    configuration: &Configuration,
+    from: Decree,
+    to: Decree,
+) {
     for member in configuration.members() {
-        let node = &world.nodes[index(member.node)];
-        let disk = &node.disk;
+        let node = index(member.node);
+        let at = At { node, partition };
+        let (node, disk) = (&world.nodes[node], &world.site(at).disk);
         // Damage is a fault that the others must outlive; C6: what a copy lost with its machine counts as lost.
-        if disk.damaged || disk.ruined == Some(member.signature) || node.lost_unsynced() {
+        let ruined = disk.damaged || disk.ruined == Some(member.signature);
+        if ruined || node.lost_unsynced(partition) {
             continue;
         }
-        if let Some(missing) = first_missing(world, disk, from, to) {
-            let node = member.node;
+        if let Some(missing) = first_missing(world, at, from, to) {
             let what = format!(
-                "decree {missing} of the acknowledged {to} is not safe at {node}, a member of {configuration:?}"
+                "decree {missing} of the acknowledged {to} is not safe at {at}, a member of {configuration:?}"
             );
             return world.violate(NAME, what);
         }

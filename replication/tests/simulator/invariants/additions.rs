@@ -1,21 +1,20 @@
 //! A member is added only with the meta leader in reach (C4): else a learner that dies would hold up a partition that needed no
 //! meta server.
 
+use crate::site::At;
 use crate::world::World;
 use replication::MetaStream;
 use types::{Configuration, Durability};
 
 pub(crate) const NAME: &str = "additions wait for the meta leader";
 
-pub(crate) fn on_proposal(world: &mut World, node: usize, configuration: &Configuration) {
-    let this = &world.nodes[node];
-    let known = this
-        .replica
-        .as_ref()
-        .and_then(|replica| replica.configuration());
+pub(crate) fn on_proposal(world: &mut World, at: At, configuration: &Configuration) {
+    let (node, site) = (&world.nodes[at.node], world.site(at));
+    let replica = site.replica.as_ref();
+    let known = replica.and_then(|replica| replica.configuration());
     let adds = known.is_some_and(|known| known.len() < configuration.len());
     // In `buffered` a proposal is recorded first, and the stream may go down in that time.
-    if adds && this.meta == MetaStream::Down && this.durability == Durability::Sync {
-        world.violate(NAME, format!("node {node} proposes {configuration:?}"));
+    if adds && node.meta == MetaStream::Down && site.durability == Durability::Sync {
+        world.violate(NAME, format!("{at} proposes {configuration:?}"));
     }
 }

@@ -18,11 +18,15 @@ pub(crate) struct Served {
     reads: u64,
 }
 
-pub(crate) fn now(world: &World) -> Served {
-    Served {
-        acknowledged: world.observer.acknowledged,
-        reads: world.figures.reads,
-    }
+/// By partition.
+pub(crate) fn now(world: &World) -> Vec<Served> {
+    let partitions = world.partitions.iter();
+    partitions
+        .map(|partition| Served {
+            acknowledged: partition.observer.acknowledged,
+            reads: partition.reads,
+        })
+        .collect()
 }
 
 /// How long that takes, and how long things must go well after it.
@@ -34,13 +38,14 @@ pub(crate) fn patience(opening: Opening) -> (u64, u64) {
     }
 }
 
-pub(crate) fn check(world: &mut World, since: Served) {
-    let served = now(world);
-    // Writes want more members than may be left.
-    let writes =
-        world.swarm.opening == Opening::OneIsLeft || served.acknowledged > since.acknowledged;
-    if !writes || served.reads == since.reads {
-        let what = format!("nothing was read or written in {:?}", world.swarm.opening);
-        world.violate(NAME, what);
+pub(crate) fn check(world: &mut World, since: &[Served]) {
+    let opening = world.swarm.opening;
+    for (served, since) in now(world).iter().zip(since) {
+        // Writes want more members than may be left.
+        let writes = opening == Opening::OneIsLeft || served.acknowledged > since.acknowledged;
+        if !writes || served.reads == since.reads {
+            let what = format!("nothing was read or written in {opening:?}");
+            world.violate(NAME, what);
+        }
     }
 }

@@ -7,11 +7,12 @@ use replication::RoleKind;
 
 pub(crate) const NAME: &str = "commit invariant";
 
-pub(crate) fn check(world: &mut World) {
-    let Some(stored) = &world.meta.stored else {
+pub(crate) fn check(world: &mut World, partition: usize) {
+    let Some(stored) = &world.partitions[partition].stored else {
         return;
     };
-    let primary = world.nodes[index(stored.primary.node)].replica.as_ref();
+    let replica = |node| world.nodes[index(node)].sites[partition].replica.as_ref();
+    let primary = replica(stored.primary.node);
     let Some(primary) = primary
         .filter(|primary| primary.role() == RoleKind::Serving && primary.ballot() == stored.ballot)
     else {
@@ -19,8 +20,7 @@ pub(crate) fn check(world: &mut World) {
     };
     let leads = primary.committed();
     for member in &stored.secondaries {
-        let replica = world.nodes[index(member.node)].replica.as_ref();
-        if let Some(replica) = replica.filter(|replica| replica.is_member()) {
+        if let Some(replica) = replica(member.node).filter(|replica| replica.is_member()) {
             let (committed, prepared) = (replica.committed(), replica.prepared());
             if committed > leads || leads > prepared {
                 let what = format!(

@@ -3,6 +3,7 @@
 
 use crate::invariants::requests_once;
 use crate::reading::{State, digest};
+use crate::site::At;
 use crate::world::World;
 use types::{Decree, Mutation};
 
@@ -11,28 +12,29 @@ pub(crate) const NAME: &str = "a committed decree never changes";
 /// Whether the mutation may be committed there.
 pub(crate) fn on_commit(
     world: &mut World,
-    node: usize,
+    at: At,
     decree: Decree,
     mutation: Option<&Mutation>,
 ) -> bool {
-    let state = world.nodes[node].state;
+    let state = world.site(at).state;
     let over = format!("over {:016x}", state.hash);
     let what = match mutation {
-        None => format!("node {node} commits decree {decree}, which it does not have"),
+        None => format!("{at} commits decree {decree}, which it does not have"),
         Some(mutation) if mutation.decree != decree => {
-            format!("node {node} commits {mutation:?} as decree {decree}")
+            format!("{at} commits {mutation:?} as decree {decree}")
         }
         Some(mutation) if !mutation.effects.ends_with(over.as_bytes()) => {
-            format!("node {node} commits {mutation:?}, which was not evaluated {over}")
+            format!("{at} commits {mutation:?}, which was not evaluated {over}")
         }
         Some(mutation) => {
             let after = (digest(mutation), state.after(mutation));
-            let truth = world.observer.truth.entry(decree).or_insert(after);
+            let observer = &mut world.partitions[at.partition].observer;
+            let truth = observer.truth.entry(decree).or_insert(after);
             if *truth == after {
-                requests_once::on_commit(world, decree, mutation);
+                requests_once::on_commit(world, at.partition, decree, mutation);
                 return true;
             }
-            format!("node {node} commits {mutation:?}, but another was committed as that decree")
+            format!("{at} commits {mutation:?}, but another was committed as that decree")
         }
     };
     world.violate(NAME, what);
@@ -40,10 +42,11 @@ pub(crate) fn on_commit(
 }
 
 /// A learner's checkpoint is the truth of its decree.
-pub(crate) fn on_checkpoint(world: &mut World, node: usize, state: State) {
-    let truth = world.observer.truth.get(&state.applied);
+pub(crate) fn on_checkpoint(world: &mut World, at: At, state: State) {
+    let observer = &world.partitions[at.partition].observer;
+    let truth = observer.truth.get(&state.applied);
     if truth.is_some_and(|(_, truth)| *truth != state) {
-        let what = format!("node {node} installs a checkpoint that is not the truth: {state:?}");
+        let what = format!("{at} installs a checkpoint that is not the truth: {state:?}");
         world.violate(NAME, what);
     }
 }

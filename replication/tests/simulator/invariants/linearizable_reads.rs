@@ -2,11 +2,12 @@
 //! reported gone by expiry stays gone, whichever clock leads next (R7).
 
 use crate::clients::Evaluation;
+use crate::site::At;
 use crate::world::World;
 
 pub(crate) const NAME: &str = "linearizable reads";
 
-pub(crate) fn on_answer(world: &mut World, node: usize, evaluation: &Evaluation) {
+pub(crate) fn on_answer(world: &mut World, at: At, evaluation: &Evaluation) {
     let Evaluation {
         ballot,
         seen,
@@ -14,19 +15,19 @@ pub(crate) fn on_answer(world: &mut World, node: usize, evaluation: &Evaluation)
     } = *evaluation;
     if seen.decree < floor.decree {
         let what = format!(
-            "node {node} read decree {} under ballot {ballot}, but {} was known before",
+            "{at} read decree {} under ballot {ballot}, but {} was known before",
             seen.decree, floor.decree
         );
         return world.violate(NAME, what);
     }
     if seen.expired < floor.expired {
         let what = format!(
-            "at node {node} under ballot {ballot}, what had expired at {} came back: it is {} there",
+            "at {at} under ballot {ballot}, what had expired at {} came back: it is {} there",
             floor.expired, seen.expired
         );
         return world.violate(NAME, what);
     }
-    let told = &mut world.observer.told;
+    let told = &mut world.partitions[at.partition].observer.told;
     told.decree = told.decree.max(seen.decree);
     told.expired = told.expired.max(seen.expired);
 }

@@ -7,15 +7,21 @@ use types::Configuration;
 
 pub(crate) const NAME: &str = "members are whole";
 
-pub(crate) fn on_stored(world: &mut World, before: &Configuration, next: &Configuration) {
+pub(crate) fn on_stored(
+    world: &mut World,
+    partition: usize,
+    before: &Configuration,
+    next: &Configuration,
+) {
     for member in next.members() {
         let node = &world.nodes[index(member.node)];
         let joins = before.member(member.node) != Some(member);
-        let ruined = node.disk.damaged || node.disk.ruined == Some(member.signature);
-        if ruined || node.lost_unsynced() || !joins {
+        let disk = &node.sites[partition].disk;
+        let ruined = disk.damaged || disk.ruined == Some(member.signature);
+        if ruined || node.lost_unsynced(partition) || !joins {
             continue;
         }
-        let whole = node.disk.safe.whole();
+        let whole = disk.safe.whole();
         if whole != Some(member.signature) {
             let what = format!(
                 "{} joins {next:?}, but its disk says {whole:?}",

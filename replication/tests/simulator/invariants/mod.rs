@@ -43,6 +43,7 @@ pub(crate) mod same_bytes;
 pub(crate) mod stale_reads;
 pub(crate) mod watermarks;
 
+use crate::site::At;
 use crate::world::World;
 
 /// What must not be, and by which invariant.
@@ -53,14 +54,16 @@ pub(crate) struct Violation {
 }
 
 /// After a step of one replica.
-pub(crate) fn on_step(world: &mut World, node: usize) {
-    one_configuration::check(world, node);
-    watermarks::check(world, node);
+pub(crate) fn on_step(world: &mut World, at: At) {
+    one_configuration::check(world, at);
+    watermarks::check(world, at);
 }
 
-/// After every step of the world.
+/// After every step of the world, of every partition.
 pub(crate) fn check(world: &mut World) {
-    one_reader::check(world);
-    commit_order::check(world);
-    stale_reads::remember(world);
+    for partition in 0..world.partitions.len() {
+        one_reader::check(world, partition);
+        commit_order::check(world, partition);
+        stale_reads::remember(world, partition);
+    }
 }

@@ -1,24 +1,25 @@
 //! A node never knows a lower ballot than one under which it acknowledged, sent or served anything (L2), also after a crash.
 
+use crate::site::At;
 use crate::world::World;
 use replication::Message;
 use types::Ballot;
 
 pub(crate) const NAME: &str = "a ballot never decreases";
 
-pub(crate) fn on_send(world: &mut World, node: usize, message: &Message) {
+pub(crate) fn on_send(world: &mut World, at: At, message: &Message) {
     if let Some(ballot) = spoken_under(message) {
-        let promised = &mut world.nodes[node].promised;
+        let promised = &mut world.site_mut(at).promised;
         *promised = ballot.max(*promised);
     }
 }
 
-pub(crate) fn on_start(world: &mut World, node: usize) {
-    let this = &world.nodes[node];
+pub(crate) fn on_start(world: &mut World, at: At) {
+    let this = world.site(at);
     let promised = this.promised;
     let known = this.replica.as_ref().map(replication::Replica::ballot);
     if known.is_some_and(|known| known < promised) {
-        let what = format!("node {node} starts with ballot {known:?}, but spoke under {promised}");
+        let what = format!("{at} starts with ballot {known:?}, but spoke under {promised}");
         world.violate(NAME, what);
     }
 }

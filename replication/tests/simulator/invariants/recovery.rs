@@ -3,19 +3,20 @@
 //! "Was safe" is the independent reading in `reading`; what the log must find is kept in `disk`.
 
 use crate::reading::digest;
+use crate::site::At;
 use crate::world::World;
 use replication::RoleKind;
 use types::{Decree, Mutation};
 
 pub(crate) const NAME: &str = "a restart finds what was safe";
 
-pub(crate) fn on_start(world: &mut World, node: usize, staged: &[Mutation]) {
-    if let Some(contradiction) = world.nodes[node].disk.contradiction.take() {
-        return world.violate(NAME, format!("node {node} starts: {contradiction}"));
+pub(crate) fn on_start(world: &mut World, at: At, staged: &[Mutation]) {
+    if let Some(contradiction) = world.site_mut(at).disk.contradiction.take() {
+        return world.violate(NAME, format!("{at} starts: {contradiction}"));
     }
-    let this = &world.nodes[node];
-    let Some(replica) = &this.replica else { return };
-    let disk = &this.disk;
+    let (this, site) = (&world.nodes[at.node], world.site(at));
+    let Some(replica) = &site.replica else { return };
+    let disk = &site.disk;
     let survey = replica.survey();
     let found: Vec<_> = staged
         .iter()
@@ -35,15 +36,15 @@ pub(crate) fn on_start(world: &mut World, node: usize, staged: &[Mutation]) {
         Some(format!("ballot {} of {}", ballot.0, ballot.1))
     } else if matches!(replica.role(), RoleKind::Serving | RoleKind::Reconciling) {
         Some("it leads".to_owned())
-    } else if this.is_whole() && found != safe {
+    } else if this.is_whole(at.partition) && found != safe {
         Some(format!("{found:?} of {safe:?}"))
-    } else if this.is_whole() && named && !survey.member {
+    } else if this.is_whole(at.partition) && named && !survey.member {
         Some("it is no member any more".to_owned())
     } else {
         None
     };
     if let Some(problem) = problem {
-        world.violate(NAME, format!("node {node} starts: {problem}"));
+        world.violate(NAME, format!("{at} starts: {problem}"));
     }
-    super::acknowledged_is_everywhere::on_start(world);
+    super::acknowledged_is_everywhere::on_start(world, at.partition);
 }

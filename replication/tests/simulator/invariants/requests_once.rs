@@ -6,9 +6,10 @@ use types::{Decree, Mutation};
 
 pub(crate) const NAME: &str = "each request takes effect once";
 
-pub(crate) fn on_commit(world: &mut World, decree: Decree, mutation: &Mutation) {
+pub(crate) fn on_commit(world: &mut World, partition: usize, decree: Decree, mutation: &Mutation) {
     let id = id_of(mutation);
-    let first = *world.observer.requests.entry(id).or_insert(decree);
+    let requests = &mut world.partitions[partition].observer.requests;
+    let first = *requests.entry(id).or_insert(decree);
     if first != decree {
         let what = format!("request {id} took effect as decree {first} and as {decree}");
         world.violate(NAME, what);

@@ -2,6 +2,7 @@
 //! nobody anything: the next one may be older again, within its own bound.)
 
 use super::observer::Seen;
+use crate::site::At;
 use crate::world::{MS, World};
 
 pub(crate) const NAME: &str = "bounded staleness";
@@ -10,9 +11,9 @@ pub(crate) const NAME: &str = "bounded staleness";
 const LONGEST: u64 = 2_000 * MS;
 
 /// Keeps since when clients know what they know.
-pub(crate) fn remember(world: &mut World) {
-    let (now, told) = (world.now, world.observer.told);
-    let tellings = &mut world.observer.tellings;
+pub(crate) fn remember(world: &mut World, partition: usize) {
+    let (now, observer) = (world.now, &mut world.partitions[partition].observer);
+    let (told, tellings) = (observer.told, &mut observer.tellings);
     if tellings.back().is_none_or(|(_, last)| *last != told) {
         tellings.push_back((now, told));
     }
@@ -22,16 +23,17 @@ pub(crate) fn remember(world: &mut World) {
     }
 }
 
-pub(crate) fn on_answer(world: &mut World, node: usize, bound: u64, seen: Seen) {
+pub(crate) fn on_answer(world: &mut World, at: At, bound: u64, seen: Seen) {
     let now = world.now;
-    let mut tellings = world.observer.tellings.iter().rev();
-    let Some((at, floor)) = tellings.find(|(at, _)| at + bound < now) else {
+    let observer = &world.partitions[at.partition].observer;
+    let mut tellings = observer.tellings.iter().rev();
+    let Some((since, floor)) = tellings.find(|(since, _)| since + bound < now) else {
         return;
     };
     if seen.decree < floor.decree || seen.expired < floor.expired {
-        let (age, bound) = ((now - at) / MS, bound / MS);
+        let (age, bound) = ((now - since) / MS, bound / MS);
         let what = format!(
-            "node {node} answered a read of at most {bound} ms with {seen:?}, but {floor:?} was known {age} ms ago"
+            "{at} answered a read of at most {bound} ms with {seen:?}, but {floor:?} was known {age} ms ago"
         );
         world.violate(NAME, what);
     }
