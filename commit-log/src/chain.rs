@@ -203,8 +203,8 @@ impl Chain {
                 (sequence, end) = (previous.sequence(), Some(previous.offset()));
                 index = (start.index > 0).then_some(start.index);
             } else {
-                // Torn or damaged: its marks will tell.
-                let Some((&below, _)) = found.last_key_value() else {
+                // Torn or damaged: its marks will tell. What is left above it was cut off once, and is no part of the log.
+                let Some((&below, _)) = found.range(..sequence).next_back() else {
                     break;
                 };
                 (sequence, end, index) = (below, None, None);

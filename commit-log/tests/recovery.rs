@@ -449,6 +449,61 @@ fn a_recycled_segment_never_gives_its_old_records_back() {
 }
 
 #[test]
+fn a_tail_that_was_cut_stays_cut_though_a_released_segment_lost_its_beginning() {
+    let (disk, mut options) = (SimulatedDisk::new(), options(Durability::Buffered));
+    options.budget = options.segment_size;
+    let opened = open(&disk, &options);
+    let append = |decree: u64| {
+        let record = mutation(P, 1, decree, vec![decree as u8; 900]);
+        let _ = opened.log.append(&[record], 0).unwrap();
+    };
+    let file_of = |decree: u64| find(&disk, &vec![decree as u8; 900]).0;
+    let _ = opened.log.append(&[created(P), ballot(P, 1)], 0).unwrap();
+    (1..=40).for_each(append);
+    settle(&opened.log);
+    // Written and not synced, over several segments; the first of it does not survive, the rest does.
+    (41..=100).for_each(append);
+    let (name, at) = find(&disk, &[41; 900]);
+    drop(opened);
+    assert!(disk.corrupt(&name, at, 1));
+    let released = file_of(1);
+    let durable = (2..=40).take_while(|&decree| file_of(decree) == released);
+    let durable = durable.last().unwrap();
+    let files = disk.files().into_iter();
+    let before: Vec<_> = files
+        .map(|(name, _)| (disk.contents(&name).unwrap(), name))
+        .collect();
+
+    // The next life cuts it off, and releases the first segment.
+    let reopen = || try_open(Arc::new(disk.clone()), &options, &|_| Decree(durable)).unwrap();
+    let opened = reopen();
+    opened.log.set_durable(P, Decree(durable));
+    settle(&opened.log);
+    assert_eq!(opened.log.stats().released, 1);
+    drop(opened);
+    // The power goes. Both files were cleared for use, and the zeros did not reach the disk, but for one sector.
+    let mut restored = Vec::new();
+    for (mut contents, name) in before {
+        let now = disk.contents(&name);
+        if now.is_some_and(|now| now.iter().all(|&byte| byte == 0)) {
+            if name == released {
+                contents[..512].fill(0);
+            }
+            let file = disk.open(&name).unwrap();
+            file.write_durably_at(0, &contents).unwrap();
+            restored.push(name);
+        }
+    }
+    assert!(restored.len() == 2 && restored.contains(&released));
+
+    let opened = reopen();
+    assert!(opened.recovery.quarantined.is_empty());
+    assert!(!opened.recovery.lost_track);
+    let expected: Vec<_> = (durable + 1..=40).map(|decree| (decree, 1)).collect();
+    assert_eq!(decrees(&opened.records, P), expected);
+}
+
+#[test]
 fn a_file_whose_name_no_log_has_given_is_left_alone() {
     let disk = written(&[&[ballot(P, 1)]], Durability::Sync);
     let name = format!("{}.segment", u64::MAX);
