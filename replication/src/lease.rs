@@ -279,7 +279,12 @@ impl Leases {
             return ReplyOutcome::default();
         }
         for exception in &reply.exceptions {
-            let barred = self.barred.entry(exception.partition).or_default();
+            let partition = if planted(Bug::HeedsOnePartition) {
+                reply.exceptions[0].partition
+            } else {
+                exception.partition
+            };
+            let barred = self.barred.entry(partition).or_default();
             let ballot = barred.entry(from).or_default();
             *ballot = exception.ballot.max(*ballot);
         }
@@ -334,6 +339,9 @@ impl Leases {
             acknowledged: before && planted(Bug::SettlesAnyBallot),
         };
         peer.exceptions.insert(partition, excepted);
+        if planted(Bug::ExceptsOnePartition) {
+            peer.unacknowledged.clear();
+        }
         peer.unacknowledged.insert(partition);
     }
 
@@ -386,6 +394,10 @@ impl Leases {
 
     /// R2: whether `grantor` made an exception of the partition, so that its lease never counts under `ballot`.
     pub(crate) fn bars(&self, grantor: NodeId, partition: PartitionId, ballot: Ballot) -> bool {
+        if planted(Bug::BarsAllPartitions) {
+            let mut all = self.barred.values();
+            return all.any(|barred| barred.get(&grantor).is_some_and(|&below| ballot < below));
+        }
         let barred = self
             .barred
             .get(&partition)

@@ -60,6 +60,9 @@ bugs! {
     IgnoresExceptions "R2" "a holder ignores exceptions"
     ExceptsOnce "R2" "an exception is told once, not until it is acknowledged"
     ForgetsExceptions "R2" "exceptions end with the life of the holder they were told to"
+    ExceptsOnePartition "R2" "an exception displaces one of another partition that was not acknowledged yet"
+    HeedsOnePartition "R2" "a holder takes all exceptions of a reply to be of one partition"
+    BarsAllPartitions "R2" "a holder takes an exception to be of all partitions"
 
     CommitsInGrace "R3" "a new primary commits before its grants have run out"
     ReadsInGrace "R3" "a new primary serves before its grants have run out"

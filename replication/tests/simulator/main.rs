@@ -1,6 +1,6 @@
-//! A seeded simulation of one partition on three to five nodes. The replicas, their leases and their commit logs are the real ones, in
-//! half of the seeds the meta leader's brain is, too; clocks, wires, disks, engines, clients and the metadata store are simulated, and
-//! fail as each seed draws it.
+//! A seeded simulation of one partition, or of two, on three to five nodes. The replicas, their leases and their commit logs are the
+//! real ones, in half of the seeds the meta leader's brain is, too; clocks, wires, disks, engines, clients and the metadata store are
+//! simulated, and fail as each seed draws it.
 //!
 //! ```text
 //!   runner ── one run: opening, faults, healing ──► world ──► invariants, after every step

@@ -2,6 +2,7 @@
 
 use crate::invariants::{Violation, availability, healed};
 use crate::node::Power;
+use crate::site::At;
 use crate::swarm::{Opening, REPLICAS};
 use crate::world::{Figures, MS, Trace, World};
 use std::hash::{BuildHasher, RandomState};
@@ -85,6 +86,7 @@ fn open(world: &mut World) -> bool {
     let (notice, well) = availability::patience(opening);
     match opening {
         Opening::Calm => return true,
+        Opening::HandOvers => return hand_overs(world),
         Opening::HungDisk => {
             if let Some(primary) = world.partitions[0].primary() {
                 // Longer than it is looked at.
@@ -109,6 +111,25 @@ fn open(world: &mut World) -> bool {
         return false;
     }
     availability::check(world, &since);
+    world.violation.is_none()
+}
+
+/// One partition's primary changes; the other's serves on.
+fn hand_overs(world: &mut World) -> bool {
+    let mut members = world.partitions[0].members();
+    members.rotate_left(1);
+    let neighbour = world.partitions[1].stored.clone();
+    for node in members {
+        world.hand_over(At { node, partition: 0 });
+        let end = world.now + 300 * MS;
+        while world.now < end && world.partitions[1].stored == neighbour {
+            let next = world.now + 5 * MS;
+            if !until(world, next) {
+                return false;
+            }
+            availability::check_reads(world, 1);
+        }
+    }
     world.violation.is_none()
 }
 
@@ -161,6 +182,7 @@ impl Total {
         all.carried += one.carried;
         all.recoveries += one.recoveries;
         all.steps += one.steps;
+        all.neighbours += one.neighbours;
     }
 
     /// Prints what was done, at which rate, and how much faster than real time by the processor's time given.
@@ -168,8 +190,9 @@ impl Total {
         let seconds = self.virtual_time as f64 / 1e9;
         let all = &self.figures;
         println!(
-            "{} seeds, {seconds:.0} virtual seconds: {} steps, {} writes, {} reads, {} at secondaries, {} faults, {} times a primary began to serve, {} learns ended, {} terms of meta leaders",
+            "{} seeds, {} of them with two partitions, {seconds:.0} virtual seconds: {} steps, {} writes, {} reads, {} at secondaries, {} faults, {} times a primary began to serve, {} learns ended, {} terms of meta leaders",
             self.runs,
+            all.neighbours,
             all.steps,
             all.writes,
             all.reads,

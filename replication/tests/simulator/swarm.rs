@@ -21,6 +21,8 @@ pub(crate) enum Opening {
     NoMeta,
     /// The primary and a secondary end at the same time, and do not come back.
     OneIsLeft,
+    /// The first partition's primary hands over, again and again, and nothing else.
+    HandOvers,
 }
 
 /// Who decides in the meta servers' place.
@@ -228,7 +230,7 @@ impl Swarm {
             Durability::Buffered
         };
         let segment = Table::segment(durability, chance);
-        Self {
+        let mut swarm = Self {
             exceptions: LeaseSettings::default().exceptions,
             nodes: REPLICAS as u64 + chance.within(0..3),
             settings: Settings {
@@ -266,6 +268,25 @@ impl Swarm {
             tables: vec![Table::new(durability, segment, chance)],
             carry: ByteSize::kib(chance.pick(&[1, 4])),
             shown: chance.pick(&[Shown::Live, Shown::Live, Shown::Appended]),
+        };
+        if chance.percent(25) {
+            swarm.add_neighbour(chance);
+        }
+        swarm
+    }
+
+    /// A second partition on the same nodes, by the same leases.
+    fn add_neighbour(&mut self, chance: &mut Chance) {
+        let durability = match self.tables[0].durability {
+            Durability::Sync => Durability::Buffered,
+            Durability::Buffered => Durability::Sync,
+        };
+        let segment = Table::segment(durability, chance);
+        self.tables.push(Table::new(durability, segment, chance));
+        // One at a time: a grant waits for as many replies as there are exceptions to it.
+        self.exceptions = chance.pick(&[1, self.exceptions]);
+        if chance.percent(10) {
+            self.opening = Opening::HandOvers;
         }
     }
 }

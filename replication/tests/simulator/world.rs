@@ -122,6 +122,8 @@ pub(crate) struct Figures {
     pub(crate) carried: u64,
     pub(crate) recoveries: u64,
     pub(crate) steps: u64,
+    /// Partitions beside the first.
+    pub(crate) neighbours: u64,
 }
 
 pub(crate) struct World {
@@ -148,6 +150,7 @@ impl World {
         let nodes = (1..=swarm.nodes)
             .map(|id| Node::new(id, &swarm, &mut chance))
             .collect();
+        let neighbours = swarm.tables.len() as u64 - 1;
         let partitions = (0..swarm.tables.len()).map(Partition::new).collect();
         let brain = match swarm.deciding {
             Deciding::Model => Brain::Model,
@@ -162,7 +165,10 @@ impl World {
             network: Network::default(),
             meta: Meta::new(brain),
             phase: Phase::Opening,
-            figures: Figures::default(),
+            figures: Figures {
+                neighbours,
+                ..Figures::default()
+            },
             violation: None,
             digest: seed,
             trace,

@@ -1,6 +1,8 @@
 //! One node whose disk hangs stops the others from serving no longer than it takes to notice (R6); one member that is left carries
-//! on; and the meta servers are not needed by whoever is whole. Checked where nothing else goes wrong: in the opening of a run.
+//! on; the meta servers are not needed by whoever is whole; and whoever is deposed in one partition reads on in the
+//! other (R2). Checked where nothing else goes wrong: in the opening of a run.
 
+use crate::site::At;
 use crate::swarm::Opening;
 use crate::world::{MS, World};
 use types::Decree;
@@ -32,7 +34,7 @@ pub(crate) fn now(world: &World) -> Vec<Served> {
 /// How long that takes, and how long things must go well after it.
 pub(crate) fn patience(opening: Opening) -> (u64, u64) {
     match opening {
-        Opening::Calm => (500 * MS, 0),
+        Opening::Calm | Opening::HandOvers => (500 * MS, 0),
         Opening::HungDisk | Opening::OneIsLeft => (NOTICED, 2_000 * MS),
         Opening::NoMeta => (0, 3_000 * MS),
     }
@@ -47,5 +49,16 @@ pub(crate) fn check(world: &mut World, since: &[Served]) {
             let what = format!("nothing was read or written in {opening:?}");
             world.violate(NAME, what);
         }
+    }
+}
+
+/// The primary of the configuration in force may answer reads.
+pub(crate) fn check_reads(world: &mut World, partition: usize) {
+    let primary = world.partitions[partition].primary();
+    let reads = |node: usize| world.nodes[node].may_serve_read(partition, world.now);
+    if let Some(node) = primary.filter(|&node| !reads(node)) {
+        let at = At { node, partition };
+        let what = format!("{at} answers no reads in {:?}", world.swarm.opening);
+        world.violate(NAME, what);
     }
 }

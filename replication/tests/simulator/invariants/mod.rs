@@ -20,7 +20,7 @@
 //! | `watermarks` | durable <= applied <= committed <= prepared, and the log reaches back to durable |
 //! | `membership` | whoever joins a configuration is whole and says so on its disk; copies never change their learn |
 //! | `additions` | additions are proposed by a serving primary with the meta leader in reach |
-//! | `availability` | one hung disk, or no meta server, stops nobody |
+//! | `availability` | one hung disk, no meta server, or a deposition elsewhere, stops nobody |
 //! | `healed` | after the faults all copies exist, are equal, and serve |
 
 pub(crate) mod acknowledged_is_everywhere;
