@@ -34,7 +34,7 @@
 //! A call that is dropped before it ends (cancelled) may still take effect.
 //!
 //! Reading order: [`Client`], [`Table`], [`Hash`], then `lane` (order and retries of one partition), `stream` (what is in flight to one
-//! server), `link` (how streams come and go), `driver` (deadlines), `watch` and `meta` (routes).
+//! server), `link` (how streams come and go), `driver` (deadlines), `watch`, `meta` and `meta_servers` (routes).
 //!
 //! What is not here: evaluation of commands, RESP, placement; and the windows of done requests, which are the servers'.
 
@@ -52,6 +52,7 @@ mod hash;
 mod lane;
 mod link;
 mod meta;
+mod meta_servers;
 mod options;
 mod request_id;
 mod scan;
@@ -64,6 +65,7 @@ pub use completion::{Completion, CompletionQueue, Outcome};
 pub use error::Error;
 pub use hash::Hash;
 pub use lane::{Kind, Route};
+pub use meta_servers::{MetaServers, Round};
 pub use options::{ClientOptions, ScanOptions, SetOptions};
 pub use proto::data as wire;
 pub use request_id::RequestId;

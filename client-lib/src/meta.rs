@@ -1,28 +1,27 @@
-//! The meta servers: any one of them that answers will do.
+//! Asking the meta servers for routes: the one that leads answers.
 
 use crate::Error;
 use crate::link::{endpoint, reason};
+use crate::meta_servers::MetaServers;
+use proto::NotLeading;
 use proto::meta::routes_client::RoutesClient;
 use proto::meta::{QueryRequest, RoutesUpdate, TableRoutes};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 /// How long one meta server may take before the next is asked.
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Connections kept for the next question. More are only there when names change their addresses all the time.
+const MOST_CONNECTIONS: usize = 64;
+
 /// The meta servers that a client was given.
 pub(crate) struct Meta {
-    servers: Vec<Server>,
-    /// The one that answered last.
-    preferred: AtomicUsize,
-}
-
-struct Server {
-    address: String,
-    endpoint: Endpoint,
-    routes: RoutesClient<Channel>,
+    servers: MetaServers,
+    connections: Mutex<HashMap<String, RoutesClient<Channel>>>,
 }
 
 /// Why there are no routes.
@@ -32,27 +31,20 @@ pub(crate) enum NoRoutes {
 }
 
 impl Meta {
-    /// Connects to none of them yet. Must be called inside a runtime.
+    /// Connects to none of them yet.
     pub(crate) fn new(addresses: &[String]) -> Result<Self, Error> {
         if addresses.is_empty() {
             return Err(Error::Rejected(
                 "ERR a client needs the address of a meta server".into(),
             ));
         }
-        let servers = addresses.iter().map(|address| {
-            let endpoint = endpoint(address)
+        for address in addresses {
+            endpoint(address)
                 .map_err(|_| Error::Rejected(format!("ERR '{address}' is not HOST:PORT")))?;
-            let routes = RoutesClient::new(endpoint.connect_lazy())
-                .max_decoding_message_size(proto::MAX_MESSAGE);
-            Ok(Server {
-                address: address.clone(),
-                endpoint,
-                routes,
-            })
-        });
+        }
         Ok(Self {
-            servers: servers.collect::<Result<_, Error>>()?,
-            preferred: AtomicUsize::new(0),
+            servers: MetaServers::new(addresses.iter().cloned()),
+            connections: Mutex::default(),
         })
     }
 
@@ -60,20 +52,18 @@ impl Meta {
     pub(crate) async fn reachable(&self, deadline: Instant, pause: Duration) -> Result<(), Error> {
         loop {
             let mut last = String::new();
-            for (index, server) in self.servers.iter().enumerate() {
-                match tokio::time::timeout(ASK_TIMEOUT, server.endpoint.connect()).await {
-                    Ok(Ok(_)) => {
-                        self.preferred.store(index, Ordering::Relaxed);
-                        return Ok(());
-                    }
+            let mut round = self.servers.round().await;
+            while let Some(address) = round.next_address() {
+                let Ok(endpoint) = endpoint(&address) else {
+                    continue;
+                };
+                match tokio::time::timeout(ASK_TIMEOUT, endpoint.connect()).await {
+                    Ok(Ok(_)) => return Ok(()),
                     Ok(Err(error)) => {
-                        last = format!(
-                            "{}: {}",
-                            server.address,
-                            reason(&Status::from_error(Box::new(error)))
-                        );
+                        let status = Status::from_error(Box::new(error));
+                        last = format!("{address}: {}", reason(&status));
                     }
-                    Err(_) => last = format!("{}: no answer", server.address),
+                    Err(_) => last = format!("{address}: no answer"),
                 }
             }
             if Instant::now() + pause >= deadline {
@@ -120,33 +110,68 @@ impl Meta {
         self.ask_each(ask).await
     }
 
-    /// The next time another one is asked first.
+    /// The next time no one in particular is asked first.
     pub(crate) fn prefer_another(&self) {
-        self.preferred.fetch_add(1, Ordering::Relaxed);
+        self.servers.forget();
     }
 
     async fn ask_each<T, F>(&self, ask: impl Fn(RoutesClient<Channel>) -> F) -> Result<T, NoRoutes>
     where
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        let first = self.preferred.load(Ordering::Relaxed);
         let mut last = String::new();
-        for turn in 0..self.servers.len() {
-            let index = (first + turn) % self.servers.len();
-            let server = &self.servers[index];
-            match tokio::time::timeout(ASK_TIMEOUT, ask(server.routes.clone())).await {
+        let mut round = self.servers.round().await;
+        while let Some(address) = round.next_address() {
+            let Some(connection) = self.connection(&address) else {
+                continue;
+            };
+            match tokio::time::timeout(ASK_TIMEOUT, ask(connection)).await {
                 Ok(Ok(answer)) => {
-                    self.preferred.store(index, Ordering::Relaxed);
+                    round.answered(&address);
                     return Ok(answer.into_inner());
                 }
                 Ok(Err(status)) if status.code() == Code::NotFound => {
+                    round.answered(&address);
                     return Err(NoRoutes::NoSuchTable);
                 }
-                Ok(Err(status)) => last = format!("{}: {}", server.address, reason(&status)),
-                Err(_) => last = format!("{}: no answer", server.address),
+                Ok(Err(status)) => {
+                    last = format!("{address}: {}", reason(&status));
+                    round.refused(&address, NotLeading::from_status(&status));
+                }
+                Err(_) => {
+                    last = format!("{address}: no answer");
+                    round.refused(&address, None);
+                    // Whoever hangs may do so for ever, and another process may be there by then.
+                    self.disconnect(&address);
+                }
             }
         }
         Err(NoRoutes::Unavailable(last))
+    }
+
+    /// The connection to a server, which is made when it is first used; `None` if what it is called is no address.
+    fn connection(&self, address: &str) -> Option<RoutesClient<Channel>> {
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = connections.get(address) {
+            return Some(connection.clone());
+        }
+        if connections.len() >= MOST_CONNECTIONS {
+            connections.clear();
+        }
+        let channel = endpoint(address).ok()?.connect_lazy();
+        let connection = RoutesClient::new(channel).max_decoding_message_size(proto::MAX_MESSAGE);
+        connections.insert(address.to_owned(), connection.clone());
+        Some(connection)
+    }
+
+    fn disconnect(&self, address: &str) {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(address);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a meta server can be told, with the defaults.
 
+use crate::store::{InvalidEnsemble, ZooKeeperOptions};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,19 @@ use std::time::Duration;
 pub struct MetaConfig {
     /// Where to listen, host:port; port 0 lets the system choose. Other than loopback needs both secrets, or `allow_unauthenticated`.
     pub listen: String,
-    /// Where the cluster's configuration is kept. Table passwords are in it as they are given: it is created readable by its owner only.
+    /// Where clients, replica servers and the other meta servers' answers find this one, host:port, if that is not `listen`.
+    pub advertise: Option<String>,
+    /// The ensemble that keeps the cluster's configuration, and the cluster's path in it: host:port,host:port,.../PATH. All meta servers of a
+    /// cluster have the same. Empty: `data_dir` keeps it, for one meta server alone.
+    pub zookeeper: String,
+    /// Whoever else uses the ensemble can neither read nor change what this user wrote. Empty: anybody can.
+    pub zookeeper_user: String,
+    /// The user's password, by ZooKeeper's digest scheme.
+    pub zookeeper_password: String,
+    /// How long ZooKeeper waits for a meta server that fell silent before another leads. ZooKeeper's own bounds hold too.
+    #[serde(with = "humantime_serde")]
+    pub zookeeper_session_timeout: Duration,
+    /// Where the cluster's configuration is kept if not in ZooKeeper. Table passwords are in it as they are given: it is created readable by its owner only.
     pub data_dir: PathBuf,
     /// Administration needs it, in the gRPC metadata key `admin-secret`. Empty: none is needed.
     pub admin_secret: String,
@@ -36,6 +49,11 @@ impl Default for MetaConfig {
         let settings = placement::Settings::default();
         Self {
             listen: "127.0.0.1:34601".into(),
+            advertise: None,
+            zookeeper: String::new(),
+            zookeeper_user: String::new(),
+            zookeeper_password: String::new(),
+            zookeeper_session_timeout: Duration::from_secs(2),
             data_dir: "data/meta".into(),
             admin_secret: String::new(),
             cluster_secret: String::new(),
@@ -49,6 +67,20 @@ impl Default for MetaConfig {
 }
 
 impl MetaConfig {
+    /// Where in which ensemble the configuration is; `None`: in `data_dir`.
+    pub(crate) fn ensemble(&self) -> Result<Option<ZooKeeperOptions>, InvalidEnsemble> {
+        if self.zookeeper.is_empty() {
+            return Ok(None);
+        }
+        ZooKeeperOptions::new(
+            &self.zookeeper,
+            &self.zookeeper_user,
+            &self.zookeeper_password,
+            self.zookeeper_session_timeout,
+        )
+        .map(Some)
+    }
+
     /// What of it the cluster's brain wants to know.
     pub(crate) fn settings(&self) -> placement::Settings {
         placement::Settings {

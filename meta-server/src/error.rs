@@ -1,6 +1,6 @@
 //! Why a meta server does not start, or ended: one clear line each.
 
-use crate::store::OpenError;
+use crate::store::{InvalidEnsemble, OpenError};
 use std::io;
 
 /// Why a meta server did not start. The person who starts it mends it; nothing was changed.
@@ -22,6 +22,9 @@ pub enum StartError {
         /// As configured.
         address: String,
     },
+    /// The keys about ZooKeeper can not be right.
+    #[error(transparent)]
+    Ensemble(#[from] InvalidEnsemble),
     /// The store can not be opened.
     #[error(transparent)]
     Store(#[from] OpenError),

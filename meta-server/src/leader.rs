@@ -1,16 +1,18 @@
-//! The one task that owns the cluster's brain: feeds it events, does what it says, and begins a new term when the store failed.
+//! One term of leadership: the task that owns the cluster's brain, feeds it events and does what it says. What is between terms is
+//! [`terms`]' affair.
+
+pub(crate) mod terms;
 
 use crate::convert;
-use crate::store::{MetadataStore, OpenError, Term, WriteError};
+use crate::store::{Term, WriteError};
 use crate::streams::{Feed, Sent, SessionId, Sessions, Watchers};
-use placement::{
-    Action, BatchId, Cluster, Entry, Event, NodeAddress, Request, RestoreError, Settings, Token,
-    Write,
-};
+use placement::{Action, BatchId, Cluster, Event, NodeAddress, Request, Token, Write};
 use proto::meta;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use terms::Leading;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::Status;
@@ -18,9 +20,6 @@ use types::{Incarnation, Instant, NodeId, TableId, Timestamp};
 
 /// Requests that wait for the leader; senders wait when it is full.
 pub(crate) const COMMANDS: usize = 1024;
-
-/// How long to wait before leading is tried again after the store failed.
-const LEAD_AGAIN: Duration = Duration::from_secs(1);
 
 type Reply<T> = oneshot::Sender<Result<T, Status>>;
 
@@ -61,15 +60,6 @@ pub(crate) enum Command {
     Nodes { reply: Reply<Vec<meta::Node>> },
 }
 
-/// Why the leader ended though nobody told it to.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LeaderError {
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
-}
-
 /// The clock that the cluster's brain counts by.
 pub(crate) fn now() -> Instant {
     let time = clock_gettime(ClockId::Boottime);
@@ -84,67 +74,13 @@ pub(crate) fn wall() -> Timestamp {
     Timestamp(since.as_millis() as u64)
 }
 
-/// A term just begun: the right to write, and the cluster as stored.
-pub(crate) struct Led<T> {
-    pub(crate) term: T,
-    pub(crate) cluster: Cluster,
-}
-
-/// Leads the store and restores the cluster from it.
-pub(crate) async fn lead<S: MetadataStore>(
-    store: &S,
-    settings: &Settings,
-) -> Result<Led<S::Term>, LeaderError> {
-    let (term, entries): (_, Vec<Entry>) = store.lead().await?;
-    let cluster = Cluster::restore(settings.clone(), term.epoch(), entries, now())?;
-    tracing::info!(
-        epoch = term.epoch(),
-        tables = cluster.tables().count(),
-        "leading"
-    );
-    Ok(Led { term, cluster })
-}
-
-/// Runs terms until told to stop. Returns early only if the store needs a person.
-pub(crate) async fn run<S: MetadataStore>(
-    store: S,
-    settings: Settings,
-    first: Led<S::Term>,
-    mut commands: mpsc::Receiver<Command>,
-    mut stop: oneshot::Receiver<()>,
-) -> Result<(), LeaderError> {
-    let mut led = first;
-    loop {
-        match Leader::new(led).run(&mut commands, &mut stop).await {
-            TermEnd::Stopped => return Ok(()),
-            TermEnd::Failed(error) => tracing::error!(
-                "a write to the metadata store failed, beginning a new term: {error}"
-            ),
-        }
-        led = loop {
-            match lead(&store, &settings).await {
-                Ok(led) => break led,
-                Err(LeaderError::Open(error @ OpenError::Unusable { .. })) => {
-                    tracing::error!("cannot lead: {error}");
-                }
-                Err(error) => return Err(error),
-            }
-            let pause = tokio::time::sleep(LEAD_AGAIN);
-            tokio::pin!(pause);
-            loop {
-                tokio::select! {
-                    () = &mut pause => break,
-                    _ = &mut stop => return Ok(()),
-                    // Dropped: its reply tells the asker to come again.
-                    command = commands.recv() => if command.is_none() { return Ok(()) },
-                }
-            }
-        };
-    }
-}
-
-enum TermEnd {
+/// Why a term ended.
+pub(crate) enum TermEnd {
+    /// This process was told to stop.
     Stopped,
+    /// The store says so: another may lead.
+    Over,
+    /// Nobody knows what is stored now.
     Failed(WriteError),
 }
 
@@ -155,8 +91,9 @@ enum Writer<T> {
     Between,
 }
 
-struct Leader<T> {
+pub(crate) struct Leader<T> {
     cluster: Cluster,
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
     writer: Writer<T>,
     sessions: Sessions,
     watchers: Watchers,
@@ -166,10 +103,11 @@ struct Leader<T> {
 }
 
 impl<T: Term> Leader<T> {
-    fn new(led: Led<T>) -> Self {
+    pub(crate) fn new(leading: Leading<T>) -> Self {
         Self {
-            cluster: led.cluster,
-            writer: Writer::Idle(led.term),
+            cluster: leading.cluster,
+            ended: leading.ended,
+            writer: Writer::Idle(leading.term),
             sessions: Sessions::default(),
             watchers: Watchers::default(),
             askers: BTreeMap::new(),
@@ -178,7 +116,7 @@ impl<T: Term> Leader<T> {
         }
     }
 
-    async fn run(
+    pub(crate) async fn run(
         mut self,
         commands: &mut mpsc::Receiver<Command>,
         stop: &mut oneshot::Receiver<()>,
@@ -191,6 +129,7 @@ impl<T: Term> Leader<T> {
                 .map(|deadline| deadline.since(now()));
             tokio::select! {
                 _ = &mut *stop => break,
+                () = &mut self.ended => return TermEnd::Over,
                 command = commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => break,
@@ -209,8 +148,14 @@ impl<T: Term> Leader<T> {
         self.sessions.clear();
         self.watchers.clear();
         // What was decided is either durable or was never announced; a write under way is waited for, so that the next process finds it whole.
-        if let Writer::Busy(_, writing) = self.writer {
-            drop(writing.await);
+        match self.writer {
+            Writer::Idle(term) => terms::resign(term).await,
+            Writer::Busy(_, writing) => {
+                if let Ok((term, Ok(()))) = writing.await {
+                    terms::resign(term).await;
+                }
+            }
+            Writer::Between => {}
         }
         TermEnd::Stopped
     }

@@ -7,13 +7,13 @@
 //! ```
 //!
 //! One task, the leader, owns the [`placement::Cluster`]; services turn requests into commands for it. Each stream has a bounded queue: a
-//! peer that does not keep up loses its stream and starts over, it is never buffered for. When a write to the store fails
-//! the leader's term ends: all streams end, the store is read again and a new term begins. The process goes on.
+//! peer that does not keep up loses its stream and starts over, it is never buffered for. When a write to the store fails, or the
+//! store says that another may lead, the leader's term ends: all streams end, this server competes again, and with the next term the store is
+//! read again. The process goes on. A server that does not lead refuses everything, and says who leads.
 //!
-//! Reading order: [`config`](MetaConfig), [`server`](MetaServer), `leader`, `streams`, `services`, `convert`, `store`.
+//! Reading order: [`config`](MetaConfig), [`server`](MetaServer), `leader` (and in it `terms`), `streams`, `services`, `convert`, `store`.
 //!
-//! Deliberately absent: every decision about tables, nodes and partitions (crate `placement`), and several meta servers (the store's
-//! trait is shaped for an ensemble, the embedded store serves one).
+//! Deliberately absent: every decision about tables, nodes and partitions (crate `placement`).
 
 #![warn(missing_docs)]
 
@@ -29,7 +29,10 @@ mod streams;
 pub use config::MetaConfig;
 pub use error::StartError;
 pub use server::{MetaServer, Running};
-pub use store::{EmbeddedStore, MetadataStore, OpenError, Term, WriteError};
+pub use store::{
+    EmbeddedStore, InvalidEnsemble, Led, MetadataStore, OpenError, Term, WriteError,
+    ZooKeeperOptions, ZooKeeperStore,
+};
 
 /// Largest gRPC message taken or sent.
 pub const MAX_MESSAGE: usize = 16 << 20;

@@ -1,8 +1,9 @@
 //! Starting and stopping a meta server.
 
-use crate::leader::{self, COMMANDS, LeaderError};
+use crate::leader::terms::{self, LeaderError, Terms};
+use crate::leader::{COMMANDS, Command};
 use crate::services::Services;
-use crate::store::EmbeddedStore;
+use crate::store::{EmbeddedStore, MetadataStore, ZooKeeperStore};
 use crate::{MAX_MESSAGE, MetaConfig, StartError};
 use proto::meta::{
     admin_server::AdminServer, nodes_server::NodesServer, routes_server::RoutesServer,
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -41,26 +42,39 @@ pub struct Running {
 }
 
 impl MetaServer {
-    /// Opens the store, restores the cluster, and listens. All services answer when this returns. Runs on the caller's tokio runtime.
+    /// Listens, and opens the store. With a local store all services answer when this returns; with an ensemble, when this server has won
+    /// its election, and until then they name who has. Runs on the caller's tokio runtime.
     pub async fn start(config: MetaConfig) -> Result<Running, StartError> {
+        let ensemble = config.ensemble()?;
         let listener = listen(&config).await?;
         let address = listener.local_addr().map_err(|source| StartError::Listen {
             address: config.listen.clone(),
             source,
         })?;
-        let store = EmbeddedStore::open(&config.data_dir)?;
-        let settings = config.settings();
-        let first = leader::lead(&store, &settings)
-            .await
-            .map_err(|error| match error {
-                LeaderError::Open(error) => StartError::Store(error),
-                LeaderError::Restore(error) => StartError::Restore(error),
-            })?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (stop_leader, leader_stops) = oneshot::channel();
         let (stop_server, server_stops) = oneshot::channel();
-        let leader = tokio::spawn(leader::run(store, settings, first, inbox, leader_stops));
-        let services = Services::new(Arc::new(config), commands);
+        let leader = watch::Sender::new(None);
+        let services = Services::new(Arc::new(config.clone()), commands, leader.subscribe());
+        let leader = if let Some(options) = ensemble {
+            tracing::info!("the cluster's configuration is in ZooKeeper: {options:?}");
+            let reached = config
+                .advertise
+                .clone()
+                .unwrap_or_else(|| address.to_string());
+            let store = ZooKeeperStore::new(options, reached);
+            let terms = with(store, &config, leader, inbox, leader_stops);
+            tokio::spawn(terms.run(None))
+        } else {
+            let store = EmbeddedStore::open(&config.data_dir)?;
+            let terms = with(store, &config, leader, inbox, leader_stops);
+            let first = terms::lead(&terms.store, &terms.settings, &terms.leader).await;
+            let first = first.map_err(|error| match error {
+                LeaderError::Open(error) => StartError::Store(error),
+                LeaderError::Restore(error) => StartError::Restore(error),
+            })?;
+            tokio::spawn(terms.run(Some(first)))
+        };
         let serving = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
@@ -121,6 +135,22 @@ impl Running {
         {
             self.server.abort();
         }
+    }
+}
+
+fn with<S: MetadataStore>(
+    store: S,
+    config: &MetaConfig,
+    leader: watch::Sender<Option<String>>,
+    commands: mpsc::Receiver<Command>,
+    stop: oneshot::Receiver<()>,
+) -> Terms<S> {
+    Terms {
+        store,
+        settings: config.settings(),
+        leader,
+        commands,
+        stop,
     }
 }
 

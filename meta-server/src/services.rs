@@ -5,10 +5,10 @@ use crate::streams::{NODE_QUEUE, SessionId, WATCH_QUEUE};
 use crate::{MetaConfig, convert};
 use placement::Request as Change;
 use proto::meta::{self, admin_server, from_node, nodes_server, routes_server};
-use proto::{BadMessage, PROTOCOL};
+use proto::{BadMessage, NotLeading, PROTOCOL};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
@@ -22,11 +22,21 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Services {
     config: Arc<MetaConfig>,
     commands: mpsc::Sender<Command>,
+    /// Where whoever leads is reached, as far as this server knows.
+    leader: watch::Receiver<Option<String>>,
 }
 
 impl Services {
-    pub(crate) fn new(config: Arc<MetaConfig>, commands: mpsc::Sender<Command>) -> Self {
-        Self { config, commands }
+    pub(crate) fn new(
+        config: Arc<MetaConfig>,
+        commands: mpsc::Sender<Command>,
+        leader: watch::Receiver<Option<String>>,
+    ) -> Self {
+        Self {
+            config,
+            commands,
+            leader,
+        }
     }
 
     /// Asks the leader and waits for its reply.
@@ -35,13 +45,17 @@ impl Services {
         command: impl FnOnce(oneshot::Sender<Result<T, Status>>) -> Command,
     ) -> Result<T, Status> {
         let (reply, answer) = oneshot::channel();
-        let unavailable =
-            || Status::unavailable("this meta server does not lead at the moment; ask again");
         self.commands
             .send(command(reply))
             .await
-            .map_err(|_| unavailable())?;
-        answer.await.unwrap_or_else(|_| Err(unavailable()))
+            .map_err(|_| self.unavailable())?;
+        answer.await.unwrap_or_else(|_| Err(self.unavailable()))
+    }
+
+    /// This server does not lead; whom to ask instead, if that is known.
+    fn unavailable(&self) -> Status {
+        let leader = self.leader.borrow().clone();
+        NotLeading { leader }.into()
     }
 
     fn check_operator(&self, metadata: &MetadataMap) -> Result<(), Status> {

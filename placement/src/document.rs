@@ -3,7 +3,7 @@
 //! Configurations are packed [`PAGE_PARTITIONS`] to a page, so that a dead node is one write per page and a million partitions
 //! are some thousands of documents. The bytes are the shell's affair.
 
-use types::{Configuration, Durability, Incarnation, NodeId, TableId, Timestamp};
+use types::{Configuration, Durability, Incarnation, Member, NodeId, TableId, Timestamp};
 
 /// Partitions of one table in one page: some 4 KB with three members each.
 pub const PAGE_PARTITIONS: u32 = 64;
@@ -46,6 +46,40 @@ pub enum Document {
     Table(Table),
     /// The page's configurations, in the order of their partitions; `None`: the first one is still to come.
     Page(Vec<Option<Configuration>>),
+}
+
+impl Document {
+    /// Bytes that it takes in a store, near enough to bound a request by.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Root { .. } => 16,
+            Self::Node { address, .. } => {
+                64 + address.name.len() + address.grpc.len() + address.redis.len()
+            }
+            Self::Table(table) => 128 + table.name.len() + table.password.len(),
+            Self::Page(configurations) => configurations
+                .iter()
+                .map(|configuration| 4 + configuration.as_ref().map_or(0, size))
+                .sum(),
+        }
+    }
+}
+
+fn size(configuration: &Configuration) -> usize {
+    // A number takes a byte for each seven bits, and one to say which it is.
+    let number = |number: u64| 2 + (u64::BITS - number.leading_zeros()).div_ceil(7) as usize;
+    let member = |member: &Member| {
+        let signature = &member.signature;
+        let signature = [
+            signature.ballot.0,
+            signature.incarnation.0,
+            signature.counter,
+        ];
+        16 + signature.into_iter().map(number).sum::<usize>()
+    };
+    number(configuration.ballot.0)
+        + number(configuration.epoch)
+        + configuration.members().map(member).sum::<usize>()
 }
 
 /// A document as it is in the store.

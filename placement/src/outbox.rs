@@ -7,8 +7,10 @@ use crate::{Action, BatchId, Cluster, Document, Key, PAGE_PARTITIONS, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{Configuration, Instant, PartitionId, TableId};
 
-/// Documents in one batch at most: about a megabyte of pages.
-const BATCH_DOCUMENTS: usize = 256;
+/// Bytes of one batch at most, by [`Document::size`]; ZooKeeper takes no request of a megabyte, and a page of 64 members each is some 150 KiB.
+const BATCH_BYTES: usize = 640 << 10;
+/// What else a document costs: its key, its version, its place in a request.
+const BESIDE: usize = 128;
 
 /// Versions of all documents, and those to be written.
 #[derive(Debug, Default)]
@@ -50,12 +52,14 @@ impl Cluster {
             return;
         }
         let mut writes = Vec::new();
-        while writes.len() < BATCH_DOCUMENTS
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES
             && let Some(key) = self.outbox.dirty.pop_first()
         {
             let expected = self.outbox.versions.get(&key).copied().unwrap_or(0);
             let document = self.document(key);
             if document.is_some() || expected > 0 {
+                bytes += BESIDE + document.as_ref().map_or(0, Document::size);
                 writes.push(Write {
                     key,
                     expected,

@@ -5,8 +5,10 @@
 #![allow(clippy::pedantic, clippy::all, unreachable_pub)]
 
 mod convert;
+mod leader;
 
 pub use convert::{BadMessage, configuration, durability};
+pub use leader::NotLeading;
 
 /// Version of the protocol. A peer that speaks another is refused with a clear error.
 pub const PROTOCOL: u32 = 1;

@@ -1,7 +1,7 @@
 //! A onebox in a directory of its own: started, killed in part or whole, started again, and gone with the value that holds it.
 
 use crate::poll::{PATIENCE, PAUSE, eventually, until};
-use crate::{process, program};
+use crate::{metas, process, program};
 use serde::Deserialize;
 use std::fmt::Write;
 use std::fs::File;
@@ -30,6 +30,13 @@ impl Options {
     #[must_use]
     pub fn partitions(self, partitions: u32) -> Self {
         self.argument("--partitions", &partitions.to_string())
+    }
+
+    /// So many meta servers, whose configuration is at a path of an ensemble: `host:port,.../path`.
+    #[must_use]
+    pub fn meta_servers(self, count: usize, zookeeper: &str) -> Self {
+        self.argument("--meta-servers", &count.to_string())
+            .argument("--zookeeper", zookeeper)
     }
 
     /// A setting of the servers' configuration, by its variable: `TULPAR__REPLICA__BUDGETS__LOG`.
@@ -184,9 +191,20 @@ impl Cluster {
             .collect()
     }
 
-    /// `host:port` of the meta server.
+    /// `host:port` of the meta server; of all of them, with commas between, if there are several.
     pub fn meta(&self) -> String {
-        self.published().meta.swap_remove(0)
+        self.published().meta.join(",")
+    }
+
+    /// The meta server that leads, once there is one.
+    pub fn leader(&self) -> Server {
+        eventually("a meta server leads", || {
+            let address = metas::leader(&self.published().meta)?;
+            let mut servers = self.servers().into_iter();
+            servers
+                .find(|server| server.grpc.as_ref() == Some(&address) && server.pid.is_some())
+                .ok_or_else(|| format!("{address} is nobody's"))
+        })
     }
 
     /// `kill -9` of one server; returns once it is gone.

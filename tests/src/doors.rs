@@ -134,7 +134,7 @@ pub fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// A table through the SDK. Must be called inside the runtime that it will be used in.
+/// A table through the SDK, by its meta servers with commas between. Must be called inside the runtime that it will be used in.
 pub async fn open(meta: &str, table: &str) -> tulpar_client::Table {
     let table = open_with(meta, table, PATIENCE).await;
     table.expect("a meta server answers, and the table is there")
@@ -146,7 +146,7 @@ pub async fn open_with(
     table: &str,
     deadline: Duration,
 ) -> Result<tulpar_client::Table, tulpar_client::Error> {
-    let options = tulpar_client::ClientOptions::new([meta]).deadline(deadline);
+    let options = tulpar_client::ClientOptions::new(meta.split(',')).deadline(deadline);
     let client = tulpar_client::Client::connect(options).await?;
     client.table(table).await
 }

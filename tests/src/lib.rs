@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`program`] finds and runs the binary, [`cluster`] is a onebox in a directory of its own, [`shell`] asks it
 //! what `tulpar shell --json` knows, [`doors`] are the ways to its data, [`writers`] write through them and remember what was
-//! acknowledged, [`poll`] waits for what must come true.
+//! acknowledged, [`ensemble`] is a ZooKeeper of its own, [`metas`] says which
+//! meta server leads, [`poll`] waits for what must come true.
 //!
 //! Nothing here links the servers: what is not visible from outside is tested in the crate that has it.
 
@@ -10,10 +11,12 @@
 
 pub mod cluster;
 pub mod doors;
+pub mod ensemble;
 pub mod faults;
 pub mod fleet;
 pub mod history;
 pub mod http2;
+pub mod metas;
 pub mod poll;
 pub mod process;
 pub mod program;

@@ -83,3 +83,8 @@ pub fn threads(number: u32) -> Vec<Thread> {
         .filter_map(read)
         .collect()
 }
+
+/// The processor time that all threads of a process have used so far, those that are gone left out.
+pub fn used(number: u32) -> Duration {
+    threads(number).iter().map(|thread| thread.used).sum()
+}

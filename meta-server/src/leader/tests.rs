@@ -1,10 +1,12 @@
 //! The leader over a store that fails.
 
+use super::terms::{Terms, lead};
 use super::*;
-use crate::store::EmbeddedStore;
-use placement::TableSpecification;
+use crate::store::{EmbeddedStore, Led, MetadataStore, OpenError};
+use placement::{Settings, TableSpecification};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::watch;
 
 /// A store whose first write of a table fails, before or after it was made.
 struct Flaky {
@@ -23,10 +25,20 @@ const FAIL_AFTER: u32 = 2;
 impl MetadataStore for Flaky {
     type Term = FlakyTerm<<EmbeddedStore as MetadataStore>::Term>;
 
-    async fn lead(&self) -> Result<(Self::Term, Vec<Entry>), OpenError> {
-        let (term, entries) = self.store.lead().await?;
+    async fn lead(
+        &self,
+        leader: &watch::Sender<Option<String>>,
+    ) -> Result<Led<Self::Term>, OpenError> {
+        let led = self.store.lead(leader).await?;
         let failure = Arc::clone(&self.failure);
-        Ok((FlakyTerm { term, failure }, entries))
+        Ok(Led {
+            term: FlakyTerm {
+                term: led.term,
+                failure,
+            },
+            entries: led.entries,
+            ended: led.ended,
+        })
     }
 }
 
@@ -102,11 +114,18 @@ async fn a_failed_write_ends_the_term_and_the_next_one_knows_what_is_stored() {
             store: EmbeddedStore::open(directory.path()).unwrap(),
             failure: Arc::new(AtomicU32::new(failure)),
         };
-        let settings = Settings::default();
-        let first = lead(&flaky, &settings).await.unwrap();
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (stop, stops) = oneshot::channel();
-        let leader = tokio::spawn(run(flaky, settings, first, inbox, stops));
+        let terms = Terms {
+            store: flaky,
+            settings: Settings::default(),
+            leader: watch::Sender::default(),
+            commands: inbox,
+            stop: stops,
+        };
+        let first = lead(&terms.store, &terms.settings, &terms.leader);
+        let first = first.await.unwrap();
+        let leader = tokio::spawn(terms.run(Some(first)));
         let mut heard = join(&commands).await;
         let request = Request::CreateTable(TableSpecification {
             name: "t".into(),

@@ -5,7 +5,7 @@
 
 use super::encoding::{Batch, StoredEntry};
 use super::file::{self, RecordFile};
-use super::{MetadataStore, OpenError, Term, WriteError};
+use super::{Led, MetadataStore, OpenError, Term, WriteError};
 use placement::{Document, Entry, Key, Write};
 use prost::Message;
 use rustix::fs::FlockOperation;
@@ -16,6 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
 
 /// What may be appended beyond twice the documents' own size before the file is written anew.
 const SLACK: u64 = 16 << 20;
@@ -65,9 +66,18 @@ impl EmbeddedStore {
 impl MetadataStore for EmbeddedStore {
     type Term = EmbeddedTerm;
 
-    async fn lead(&self) -> Result<(EmbeddedTerm, Vec<Entry>), OpenError> {
+    async fn lead(
+        &self,
+        _: &watch::Sender<Option<String>>,
+    ) -> Result<Led<EmbeddedTerm>, OpenError> {
         let (path, current) = (self.path.clone(), Arc::clone(&self.current));
-        unblocked(move || begin(path, current)).await
+        let (term, entries) = unblocked(move || begin(path, current)).await?;
+        Ok(Led {
+            term,
+            entries,
+            // Nobody else can lead while this process has the directory.
+            ended: Box::pin(std::future::pending()),
+        })
     }
 }
 
@@ -255,15 +265,20 @@ mod tests {
         }
     }
 
+    async fn lead(store: &EmbeddedStore) -> (EmbeddedTerm, Vec<Entry>) {
+        let led = store.lead(&watch::Sender::default()).await.unwrap();
+        (led.term, led.entries)
+    }
+
     #[tokio::test]
     async fn a_term_writes_by_compare_and_set_and_the_next_one_reads_it() {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).unwrap();
-        let (mut first, entries) = store.lead().await.unwrap();
+        let (mut first, entries) = lead(&store).await;
         assert_eq!(entries, []);
         first.write(vec![root(0, 1)]).await.unwrap();
         first.write(vec![root(1, 2)]).await.unwrap();
-        let (second, entries) = store.lead().await.unwrap();
+        let (second, entries) = lead(&store).await;
         assert!(second.epoch() > first.epoch());
         assert_eq!(
             entries,
@@ -281,8 +296,8 @@ mod tests {
     async fn a_paused_leader_that_wakes_up_can_not_write() {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).unwrap();
-        let (mut first, _) = store.lead().await.unwrap();
-        let (_second, _) = store.lead().await.unwrap();
+        let (mut first, _) = lead(&store).await;
+        let (_second, _) = lead(&store).await;
         assert!(matches!(
             first.write(vec![root(0, 1)]).await,
             Err(WriteError::Deposed)
@@ -293,7 +308,7 @@ mod tests {
     async fn a_write_over_another_version_changes_nothing_and_ends_the_term() {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).unwrap();
-        let (mut term, _) = store.lead().await.unwrap();
+        let (mut term, _) = lead(&store).await;
         assert!(matches!(
             term.write(vec![root(3, 9)]).await,
             Err(WriteError::Conflict(Key::Root))
@@ -302,7 +317,7 @@ mod tests {
             term.write(vec![root(0, 1)]).await,
             Err(WriteError::Deposed)
         ));
-        assert_eq!(store.lead().await.unwrap().1, []);
+        assert_eq!(lead(&store).await.1, []);
     }
 
     #[tokio::test]
@@ -319,7 +334,7 @@ mod tests {
     async fn a_file_that_outgrew_its_documents_is_written_anew() {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).unwrap();
-        let (mut term, _) = store.lead().await.unwrap();
+        let (mut term, _) = lead(&store).await;
         term.state.as_mut().unwrap().slack = 1000;
         for version in 0..1000 {
             term.write(vec![root(version, version as u32)])
@@ -327,7 +342,7 @@ mod tests {
                 .unwrap();
             assert!(std::fs::metadata(&store.path).unwrap().len() < 1300);
         }
-        let (_, entries) = store.lead().await.unwrap();
+        let (_, entries) = lead(&store).await;
         assert_eq!((entries.len(), entries[0].version), (1, 1000));
     }
 }

@@ -148,7 +148,9 @@ impl Fleet {
                 Some(Clock::new(library.clone(), file).expect("the fleet's directory is writable"));
         }
         let text = self.configuration(&server);
-        std::fs::write(&server.config, text).expect("the fleet's directory is writable");
+        server
+            .configure(&text)
+            .expect("the fleet's directory is writable");
         server
             .start()
             .unwrap_or_else(|error| panic!("{error}\n{}", server.last_words(20)));

@@ -66,8 +66,8 @@ pub struct Server {
     pub proxies: Vec<Proxy>,
     /// What it takes the time of day from, if that can be stepped.
     pub clock: Option<Clock>,
-    pub(super) config: PathBuf,
-    pub(super) log: PathBuf,
+    config: PathBuf,
+    log: PathBuf,
     process: Option<Child>,
     stopped: bool,
 }
@@ -91,6 +91,11 @@ impl Server {
             process: None,
             stopped: false,
         }
+    }
+
+    /// Writes its configuration file.
+    pub fn configure(&self, text: &str) -> std::io::Result<()> {
+        std::fs::write(&self.config, text)
     }
 
     /// Puts proxies before its ports. Others are told of them only if it was not configured yet.
