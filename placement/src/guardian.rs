@@ -231,6 +231,11 @@ impl Cluster {
         ended
     }
 
+    /// Who is being brought in.
+    pub(crate) fn learner_of(&self, id: PartitionId) -> Option<NodeId> {
+        self.learns.get(&id).map(|learn| learn.node)
+    }
+
     fn forget_learn(&mut self, id: PartitionId) {
         if let Some(learn) = self.learns.remove(&id)
             && let Some(session) = self.session_mut(learn.node)
@@ -268,16 +273,16 @@ impl Cluster {
 }
 
 /// Members of a configuration none of which is whole.
-struct Lost {
-    damaged: Vec<NodeId>,
+pub(crate) struct Lost {
+    pub(crate) damaged: Vec<NodeId>,
     /// The one with the most first (rule C6): it has all that any of them knows to be committed, its last surviving record has the highest
     /// ballot, and then it prepared the most. (Of a copy that is all in `RocksDB` no record may be left: that says nothing against it.)
-    unsynced: Vec<NodeId>,
+    pub(crate) unsynced: Vec<NodeId>,
 }
 
 impl Lost {
     /// Nothing while one member is whole, or has yet to say what it is.
-    fn of(partition: &Partition, stored: &Configuration) -> Option<Self> {
+    pub(crate) fn of(partition: &Partition, stored: &Configuration) -> Option<Self> {
         let mut damaged = Vec::new();
         let mut unsynced = Vec::new();
         for member in stored.members() {

@@ -16,7 +16,7 @@
 //! and starts a new one: there is no other way back.
 //!
 //! Reading order: [`event`](Event), [`action`](Action), [`document`](Document), `cluster`, `nodes`, `tables`, `birth`, `choose`,
-//! `proposals`, `guardian`, `errands`, `outbox`, `queries`.
+//! `proposals`, `guardian`, `errands`, `outbox`, `queries`, `health`.
 //!
 //! Deliberately absent: deciding membership (replicas propose every change of a configuration in force; a node that fell silent here may well
 //! serve), moving primaries or replicas for balance (the protocol has no planned hand-over yet), and the encoding of documents.
@@ -31,6 +31,7 @@ mod document;
 mod errands;
 mod event;
 mod guardian;
+mod health;
 mod nodes;
 mod outbox;
 mod proposals;
@@ -42,5 +43,6 @@ pub use action::{Action, Answer, BatchId, Finding, Refusal, ToNode};
 pub use cluster::{Cluster, RestoreError};
 pub use document::{Document, Entry, Key, NodeAddress, PAGE_PARTITIONS, Table, Write};
 pub use event::{Event, ReplicaReport, Request, Soundness, TableSpecification, Token};
+pub use health::{Ailment, Condition, Cure, Health};
 pub use queries::{NodeStatus, Routes};
 pub use settings::Settings;
