@@ -6,6 +6,7 @@ use crate::lane::Lane;
 use crate::meta::Meta;
 use crate::options::ClientOptions;
 use crate::request_id::Retry;
+use crate::statistics::{Followed, Statistics};
 use crate::table::{Shared, Table};
 use crate::watch::Watch;
 use crate::{Error, Kind};
@@ -119,6 +120,27 @@ impl Client {
                 }),
             }),
         })
+    }
+
+    /// What went wrong so far, and how old the routes may be.
+    pub fn statistics(&self) -> Statistics {
+        let live: Vec<Arc<Shared>> = self
+            .tables()
+            .live
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        let mut tables: Vec<Followed> = live
+            .iter()
+            .map(|shared| Followed {
+                table: shared.home.name.clone(),
+                unfollowed_for: shared.home.following.ended_for(),
+            })
+            .collect();
+        // One for each password in use: the oldest routes are what matters.
+        tables.sort_by(|a, b| (&a.table, b.unfollowed_for).cmp(&(&b.table, a.unfollowed_for)));
+        tables.dedup_by(|later, first| later.table == first.table);
+        self.inner.core.troubles.statistics(tables)
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {

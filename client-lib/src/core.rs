@@ -5,6 +5,7 @@ use crate::conflict::Order;
 use crate::driver::Driver;
 use crate::link::{self, Link};
 use crate::options::ClientOptions;
+use crate::statistics::{Following, Troubles};
 use proto::common::NodeAddress;
 use proto::data::TableCredential;
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ pub(crate) struct Core {
     pub(crate) budget: Arc<Budget>,
     pub(crate) driver: Arc<Driver>,
     pub(crate) runtime: Handle,
+    pub(crate) troubles: Troubles,
     driver_task: AbortHandle,
     epochs: AtomicU32,
     orders: AtomicU64,
@@ -47,6 +49,7 @@ pub(crate) struct Home {
     pub(crate) credential: Option<TableCredential>,
     /// Told when the routes may be out of date.
     pub(crate) refresh: Notify,
+    pub(crate) following: Following,
     gone: AtomicBool,
 }
 
@@ -63,6 +66,7 @@ impl Home {
             name,
             credential,
             refresh: Notify::new(),
+            following: Following::not_yet(),
             gone: AtomicBool::new(false),
         })
     }
@@ -92,6 +96,7 @@ impl Core {
             budget,
             driver,
             runtime,
+            troubles: Troubles::default(),
             driver_task: task.abort_handle(),
             epochs: AtomicU32::new(0),
             orders: AtomicU64::new(0),

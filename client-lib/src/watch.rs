@@ -37,7 +37,10 @@ impl Watch {
             let ended = match self.meta.watch(&self.home.name).await {
                 Ok(updates) => {
                     pause = FOLLOW_AGAIN.0;
-                    self.follow(updates).await
+                    self.home.following.begins();
+                    let ended = self.follow(updates).await;
+                    self.home.following.ends();
+                    ended
                 }
                 Err(NoRoutes::NoSuchTable) => Ended::TableGone,
                 Err(NoRoutes::Unavailable(reason)) => {

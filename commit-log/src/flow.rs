@@ -10,7 +10,7 @@ use crate::shared::Shared;
 use crate::tail::{Append, Tail, lock};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use types::{BUFFERED_SYNC_INTERVAL, Durability, Record};
 
 /// How long the `sync` writer idles before it adds a mark.
@@ -134,6 +134,7 @@ impl Shared {
         if batch.iter().any(|pending| !pending.records.is_empty()) {
             let records = batch.iter().flat_map(|pending| appends(&pending.records));
             let mut tail = self.lock_tail();
+            let begun = Instant::now();
             let written = self.watched(&self.writing_since, || {
                 tail.append(&self.writing(), records)
             });
@@ -141,6 +142,7 @@ impl Shared {
                 Ok(end) => {
                     self.set_appended(end);
                     self.set_synced(end);
+                    self.disk_took(begun.elapsed());
                 }
                 Err(error) => {
                     self.fail("write", &error);
@@ -178,10 +180,12 @@ impl Shared {
                 })
                 .map(|segment| segment.file.clone())
                 .collect();
+            let begun = Instant::now();
             let result = self.watched(&self.syncing_since, || {
                 files.iter().try_for_each(|file| file.sync())
             });
             result.map_err(|error| self.fail("sync", &error))?;
+            self.disk_took(begun.elapsed());
             self.counters.syncs.fetch_add(1, Ordering::Relaxed);
             self.set_synced(target);
         }

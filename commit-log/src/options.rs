@@ -58,6 +58,8 @@ pub trait Completions: Send {
     fn flushed(&self, tickets: &[u64]);
     /// The log has failed; no further ticket comes back. Called at most once.
     fn failed(&self, reason: &str);
+    /// A batch became durable (`sync`), or a sync was done (`buffered`), which took the disk so long.
+    fn disk_took(&self, _time: std::time::Duration) {}
 }
 
 /// How an append was taken.

@@ -175,6 +175,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn disk_took(&self, time: std::time::Duration) {
+        lock(&self.completions).disk_took(time);
+    }
+
     pub(crate) fn wake_tidier(&self) {
         *lock(&self.tidying) = true;
         self.tidy_wanted.notify_one();

@@ -132,7 +132,7 @@ impl Engine {
         self.memory
     }
 
-    fn node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &Arc<Node> {
         &self.owner.node
     }
 

@@ -34,6 +34,7 @@ mod pool;
 mod rocks;
 mod row_cache;
 mod scrub;
+mod state;
 mod store;
 
 pub use batch::Malformed;
@@ -45,3 +46,4 @@ pub use options::EngineOptions;
 pub use partition::{Partition, PartitionStats, Read, Sealed, StageError, Written};
 pub use pool::contains_panics;
 pub use scrub::Scrubbed;
+pub use state::RocksState;

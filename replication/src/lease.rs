@@ -419,6 +419,15 @@ impl Leases {
         held.is_some_and(|held| now < held.until)
     }
 
+    /// How long the lease of each peer that is watched still lasts; zero: there is none.
+    pub fn margins(&self, now: Instant) -> impl Iterator<Item = (NodeId, Duration)> + '_ {
+        let watched = self.peers.iter().filter(|(_, peer)| peer.watched);
+        watched.map(move |(&node, peer)| {
+            let held = peer.held.as_ref().map(|held| held.until.since(now));
+            (node, held.unwrap_or_default())
+        })
+    }
+
     /// Whether anything was heard from `peer` after `moment`.
     pub fn heard_since(&self, peer: NodeId, moment: Instant) -> bool {
         self.peers

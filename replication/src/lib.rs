@@ -17,7 +17,7 @@
 //! where copies should be (`placement`), noticing that this node hangs (R6, the server's), and expiry (R7, the evaluator's).
 //!
 //! Reading order: [`Event`], [`Action`], [`Message`], then `replica` (the entrance), `install` (new configurations), `primary`,
-//! `serving`, `follower`, `freshness`, `proposing`, `teaching` and `learning` (the two sides of a learn), `recovery`, and [`Leases`] beside them.
+//! `serving`, `follower`, `freshness`, `lag`, `proposing`, `teaching` and `learning` (the two sides of a learn), `recovery`, and [`Leases`] beside them.
 //!
 //! # The rules
 //!
@@ -66,6 +66,7 @@ mod event;
 mod follower;
 mod freshness;
 mod install;
+mod lag;
 mod learning;
 mod lease;
 mod message;
@@ -96,6 +97,7 @@ pub use recovery::Recovered;
 
 pub use refusal::Refusal;
 
+pub use lag::Lag;
 pub use lease::{Answer, Beacon, BeaconReply, Exception, Leases, ReplyOutcome, Settled};
 
 pub use settings::{LeaseSettings, Settings};

@@ -7,7 +7,7 @@ use crate::backend::Backend;
 use crate::clients::Client;
 use crate::codec::{Bounds, ProtocolError, RequestReader};
 use crate::outbox::{Outbox, Style};
-use crate::server::{Gateway, count};
+use crate::server::Gateway;
 use crate::session::{Session, Step};
 use crate::sink::Answer;
 use bytes::{Buf, BytesMut};
@@ -82,6 +82,7 @@ impl<B: Backend> Connection<B> {
             outbox: Rc::clone(&outbox),
         });
         gateway.clients.add(Rc::clone(&client));
+        gateway.count_clients();
         Self {
             session: Session::new(&gateway),
             gateway,
@@ -278,7 +279,7 @@ impl<B: Backend> Connection<B> {
                     }
                 }
                 *left -= 1;
-                count(&self.gateway.statistics.commands);
+                self.gateway.options.statistics.command();
             }
             drop(args);
             taken += length;
@@ -323,5 +324,6 @@ impl<B: Backend> Drop for Connection<B> {
     fn drop(&mut self) {
         self.outbox.close();
         self.gateway.clients.remove(self.client.id);
+        self.gateway.count_clients();
     }
 }

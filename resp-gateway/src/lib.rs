@@ -31,5 +31,5 @@ pub use backend::{
     encode_resp3,
 };
 pub use limits::Limits;
-pub use server::{Mode, Options, bind, serve};
+pub use server::{Mode, Options, Statistics, bind, serve};
 pub use sink::{Answer, Sink};

@@ -13,6 +13,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -31,7 +33,7 @@ pub enum Mode {
 }
 
 /// What a listener is told once.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// See [`Mode`].
     pub mode: Mode,
@@ -39,6 +41,8 @@ pub struct Options {
     pub default_table: String,
     /// See [`Limits`].
     pub limits: Limits,
+    /// Where it counts, for whoever wants to look.
+    pub statistics: Arc<Statistics>,
 }
 
 impl Default for Options {
@@ -47,6 +51,7 @@ impl Default for Options {
             mode: Mode::default(),
             default_table: "default".into(),
             limits: Limits::default(),
+            statistics: Arc::default(),
         }
     }
 }
@@ -74,23 +79,66 @@ pub(crate) struct Gateway<B> {
     pub(crate) started: Instant,
     pub(crate) clients: Clients,
     pub(crate) cursors: Cursors,
-    pub(crate) statistics: Statistics,
     /// Connections end once they have answered what they have started.
     pub(crate) stopping: Cell<bool>,
     /// What is read from a socket goes here first: a connection owns a buffer only while it has half a command.
     pub(crate) scratch: RefCell<BytesMut>,
 }
 
-/// Counted since the start.
-#[derive(Default)]
-pub(crate) struct Statistics {
-    pub(crate) connections: Cell<u64>,
-    pub(crate) rejected: Cell<u64>,
-    pub(crate) commands: Cell<u64>,
+impl<B> Gateway<B> {
+    /// Somebody came or went.
+    pub(crate) fn count_clients(&self) {
+        let connected = self.clients.len() as u64;
+        let counted = &self.options.statistics.connected;
+        counted.store(connected, Ordering::Relaxed);
+    }
 }
 
-pub(crate) fn count(counter: &Cell<u64>) {
-    counter.set(counter.get() + 1);
+/// What a listener counted since its start. It alone writes here; any thread may read.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    connected: AtomicU64,
+    connections: AtomicU64,
+    rejected: AtomicU64,
+    commands: AtomicU64,
+}
+
+impl Statistics {
+    /// Clients connected now.
+    pub fn connected(&self) -> u64 {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Connections taken.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections refused, because there were too many.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Commands begun.
+    pub fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
+    }
+
+    /// Begins again, as CONFIG RESETSTAT wants.
+    pub(crate) fn reset(&self) {
+        for counter in [&self.connections, &self.rejected, &self.commands] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn command(&self) {
+        count(&self.commands);
+    }
+}
+
+/// With one writer nothing is lost between reading and writing, and it costs no more than a plain addition.
+fn count(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 /// Serves clients until `shutdown` is done, then lets them finish what they wait for. Runs inside a `LocalSet` of a single-threaded
@@ -109,7 +157,6 @@ pub async fn serve<B: Backend>(
         started: Instant::now(),
         clients: Clients::default(),
         cursors: Cursors::default(),
-        statistics: Statistics::default(),
         stopping: Cell::new(false),
         scratch: RefCell::new(BytesMut::new()),
         options,
@@ -162,12 +209,12 @@ fn welcome<B: Backend>(
     tasks: &mut JoinSet<()>,
 ) {
     if gateway.clients.len() >= gateway.options.limits.max_clients {
-        count(&gateway.statistics.rejected);
+        count(&gateway.options.statistics.rejected);
         // A fresh socket takes so few bytes at once, or the client learns it from the end of the connection.
         let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
         return;
     }
-    count(&gateway.statistics.connections);
+    count(&gateway.options.statistics.connections);
     // Replies are written whole; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     // A client whose machine is gone says nothing, not even that.

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::completion::Deliveries;
 use crate::conflict::LostWrites;
 use crate::core::Home;
+use crate::statistics::count;
 use crate::stream::{InFlight, Lost, Stream};
 use proto::data::{Refusal, refusal, response};
 use std::collections::VecDeque;
@@ -120,6 +121,12 @@ impl Lane {
     ) {
         let InFlight { term, op, .. } = request;
         let verdict = judge(result, &op);
+        if let Verdict::Again(refusal) | Verdict::Unable(refusal) = &verdict {
+            let troubles = &self.home.core.troubles;
+            let misdirected = refusal.kind() == refusal::Kind::NotPrimary;
+            count(&troubles.refused, 1);
+            count(&troubles.misdirected, usize::from(misdirected));
+        }
         if term != state.term {
             // the lane has gone on without it; sending it again now would put it behind later ones
             let outcome = match verdict {
@@ -135,6 +142,7 @@ impl Lane {
         match verdict {
             Verdict::Ended(outcome) => {
                 if matches!(outcome, Err(Error::OutcomeUnknown(_))) {
+                    count(&self.home.core.troubles.unknown, 1);
                     // reads before it may yet be refused: see `conflict`
                     state.lost.add(&op);
                     state.drain(false);
@@ -188,6 +196,7 @@ impl Lane {
             return self.pump(&mut state, out);
         }
         reason.clone_into(&mut state.reason);
+        count(&self.home.core.troubles.lost, lost.len());
         // at once the first time; a server that goes on ending its streams is asked with pauses
         let pause = state.failures > 0;
         state.failures = state.failures.saturating_add(1);

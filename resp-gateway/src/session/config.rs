@@ -30,9 +30,7 @@ pub(super) fn config<B: Backend>(gateway: &Gateway<B>, args: &[&[u8]]) -> Reply 
                 .collect(),
         ),
         (b"resetstat", []) => {
-            gateway.statistics.connections.set(0);
-            gateway.statistics.rejected.set(0);
-            gateway.statistics.commands.set(0);
+            gateway.options.statistics.reset();
             Reply::Ok
         }
         (b"set" | b"rewrite", _) => Reply::error(

@@ -84,13 +84,13 @@ fn clients<B: Backend>(gateway: &Gateway<B>) -> InfoSection {
 }
 
 fn statistics<B: Backend>(gateway: &Gateway<B>) -> InfoSection {
-    let counted = &gateway.statistics;
+    let counted = &gateway.options.statistics;
     section(
         "Stats",
         &[
-            ("total_connections_received", &counted.connections.get()),
-            ("total_commands_processed", &counted.commands.get()),
-            ("rejected_connections", &counted.rejected.get()),
+            ("total_connections_received", &counted.connections()),
+            ("total_commands_processed", &counted.commands()),
+            ("rejected_connections", &counted.rejected()),
         ],
     )
 }
