@@ -4,6 +4,7 @@ use crate::store::{InvalidEnsemble, ZooKeeperOptions};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
+use telemetry::PortOptions;
 
 /// Configuration of one meta server.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -23,6 +24,10 @@ pub struct MetaConfig {
     /// How long ZooKeeper waits for a meta server that fell silent before another leads. ZooKeeper's own bounds hold too.
     #[serde(with = "humantime_serde")]
     pub zookeeper_session_timeout: Duration,
+    /// Where health, metrics and the page of the cluster are shown (HTTP), host:port; port 0 lets the system choose. Empty: nowhere.
+    pub http: String,
+    /// What must be shown to read metrics and page. Empty: nothing.
+    pub http_secret: String,
     /// Where the cluster's configuration is kept if not in ZooKeeper. Table passwords are in it as they are given: it is created readable by its owner only.
     pub data_dir: PathBuf,
     /// Administration needs it, in the gRPC metadata key `admin-secret`. Empty: none is needed.
@@ -54,6 +59,8 @@ impl Default for MetaConfig {
             zookeeper_user: String::new(),
             zookeeper_password: String::new(),
             zookeeper_session_timeout: Duration::from_secs(2),
+            http: "127.0.0.1:34701".into(),
+            http_secret: String::new(),
             data_dir: "data/meta".into(),
             admin_secret: String::new(),
             cluster_secret: String::new(),
@@ -79,6 +86,15 @@ impl MetaConfig {
             self.zookeeper_session_timeout,
         )
         .map(Some)
+    }
+
+    /// The HTTP port.
+    pub(crate) fn http(&self) -> PortOptions {
+        PortOptions {
+            listen: self.http.clone(),
+            secret: self.http_secret.clone(),
+            allow_unauthenticated: self.allow_unauthenticated,
+        }
     }
 
     /// What of it the cluster's brain wants to know.

@@ -25,6 +25,12 @@ pub enum StartError {
     /// The keys about ZooKeeper can not be right.
     #[error(transparent)]
     Ensemble(#[from] InvalidEnsemble),
+    /// The HTTP port can not be had, or must not.
+    #[error(transparent)]
+    Http(#[from] telemetry::PortError),
+    /// Its thread can not be started.
+    #[error("cannot serve HTTP: {0}")]
+    HttpThread(io::Error),
     /// The store can not be opened.
     #[error(transparent)]
     Store(#[from] OpenError),

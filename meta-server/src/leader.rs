@@ -6,7 +6,9 @@ pub(crate) mod terms;
 use crate::convert;
 use crate::store::{Term, WriteError};
 use crate::streams::{Feed, Sent, SessionId, Sessions, Watchers};
-use placement::{Action, BatchId, Cluster, Event, NodeAddress, Request, Token, Write};
+use placement::{
+    Action, BatchId, Cluster, Event, Health, NodeAddress, Request, Token, Write,
+};
 use proto::meta;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
@@ -58,6 +60,13 @@ pub(crate) enum Command {
     Tables { reply: Reply<Vec<meta::Table>> },
     /// An operator lists nodes.
     Nodes { reply: Reply<Vec<meta::Node>> },
+    /// Somebody looks how the cluster is, and at so many partitions that are unwell.
+    Health {
+        at_most: usize,
+        reply: Reply<Health>,
+    },
+    /// Somebody wants to know whether there is a leader.
+    Leads { reply: Reply<()> },
 }
 
 /// The clock that the cluster's brain counts by.
@@ -201,6 +210,10 @@ impl<T: Term> Leader<T> {
             Command::Nodes { reply } => {
                 drop(reply.send(Ok(self.cluster.nodes().iter().map(convert::node).collect())));
             }
+            Command::Health { at_most, reply } => {
+                drop(reply.send(Ok(self.cluster.health(now(), at_most))));
+            }
+            Command::Leads { reply } => drop(reply.send(Ok(()))),
         }
     }
 

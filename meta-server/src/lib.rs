@@ -3,7 +3,8 @@
 //! ```text
 //!  replica servers ──Nodes.Join──►┐                     ┌──► MetadataStore (a thread that may block)
 //!  operators ───────Admin────────►├─ commands ─► Leader ┤
-//!  clients ─────────Routes───────►┘   (bounded) one task└──► one bounded queue per stream
+//!  clients ─────────Routes───────►┤   (bounded) one task└──► one bounded queue per stream
+//!  people ──────────HTTP─────────►┘
 //! ```
 //!
 //! One task, the leader, owns the [`placement::Cluster`]; services turn requests into commands for it. Each stream has a bounded queue: a
@@ -11,7 +12,8 @@
 //! store says that another may lead, the leader's term ends: all streams end, this server competes again, and with the next term the store is
 //! read again. The process goes on. A server that does not lead refuses everything, and says who leads.
 //!
-//! Reading order: [`config`](MetaConfig), [`server`](MetaServer), `leader` (and in it `terms`), `streams`, `services`, `convert`, `store`.
+//! Reading order: [`config`](MetaConfig), [`server`](MetaServer), `leader` (and in it `terms`), `streams`, `services`, `convert`, `store`, `web`
+//! (health, metrics, the page of the cluster).
 //!
 //! Deliberately absent: every decision about tables, nodes and partitions (crate `placement`).
 
@@ -25,6 +27,7 @@ mod server;
 mod services;
 mod store;
 mod streams;
+mod web;
 
 pub use config::MetaConfig;
 pub use error::StartError;

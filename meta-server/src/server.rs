@@ -2,8 +2,9 @@
 
 use crate::leader::terms::{self, LeaderError, Terms};
 use crate::leader::{COMMANDS, Command};
-use crate::services::Services;
+use crate::services::{Loads, Services};
 use crate::store::{EmbeddedStore, MetadataStore, ZooKeeperStore};
+use crate::web::Shown;
 use crate::{MAX_MESSAGE, MetaConfig, StartError};
 use proto::meta::{
     admin_server::AdminServer, nodes_server::NodesServer, routes_server::RoutesServer,
@@ -11,7 +12,8 @@ use proto::meta::{
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use telemetry::{Heart, HttpPort};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -35,6 +37,8 @@ pub struct MetaServer;
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    http: Option<HttpPort>,
+    _heart: AbortOnDrop,
     stop_leader: Option<oneshot::Sender<()>>,
     stop_server: Option<oneshot::Sender<()>>,
     leader: JoinHandle<Result<(), LeaderError>>,
@@ -51,11 +55,30 @@ impl MetaServer {
             address: config.listen.clone(),
             source,
         })?;
+        let http_options = config.http();
+        let http = telemetry::bind(&http_options)?;
+        let heart = Heart::new();
+        let beating = tokio::spawn(heart.clone().keep_beating());
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (stop_leader, leader_stops) = oneshot::channel();
         let (stop_server, server_stops) = oneshot::channel();
         let leader = watch::Sender::new(None);
-        let services = Services::new(Arc::new(config.clone()), commands, leader.subscribe());
+        let loads = Loads {
+            beginning: Instant::now(),
+            history: Arc::default(),
+        };
+        let shown = Shown::new(
+            heart,
+            commands.clone(),
+            loads.beginning,
+            loads.history.clone(),
+        );
+        let services = Services::new(
+            Arc::new(config.clone()),
+            commands,
+            leader.subscribe(),
+            loads,
+        );
         let leader = if let Some(options) = ensemble {
             tracing::info!("the cluster's configuration is in ZooKeeper: {options:?}");
             let reached = config
@@ -75,6 +98,11 @@ impl MetaServer {
             })?;
             tokio::spawn(terms.run(Some(first)))
         };
+        let shown = Arc::new(shown);
+        let http = http
+            .map(|listener| telemetry::serve(listener, &http_options, shown))
+            .transpose()
+            .map_err(StartError::HttpThread)?;
         let serving = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
@@ -91,6 +119,8 @@ impl MetaServer {
             );
         Ok(Running {
             address,
+            http,
+            _heart: AbortOnDrop(beating),
             stop_leader: Some(stop_leader),
             stop_server: Some(stop_server),
             leader,
@@ -103,6 +133,11 @@ impl Running {
     /// Where it really listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where health, metrics and the page of the cluster are, if anywhere.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpPort::address)
     }
 
     /// Waits until the server ends by itself, which it does only when a person is needed, and says why.
@@ -151,6 +186,16 @@ fn with<S: MetadataStore>(
         leader,
         commands,
         stop,
+    }
+}
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -2,12 +2,13 @@
 
 use crate::leader::{Command, wall};
 use crate::streams::{NODE_QUEUE, SessionId, WATCH_QUEUE};
+use crate::web::History;
 use crate::{MetaConfig, convert};
 use placement::Request as Change;
 use proto::meta::{self, admin_server, from_node, nodes_server, routes_server};
 use proto::{BadMessage, NotLeading, PROTOCOL};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
@@ -24,6 +25,27 @@ pub(crate) struct Services {
     commands: mpsc::Sender<Command>,
     /// Where whoever leads is reached, as far as this server knows.
     leader: watch::Receiver<Option<String>>,
+    loads: Loads,
+}
+
+/// Where what nodes did is written down for people, and since when time counts there.
+#[derive(Clone, Debug)]
+pub(crate) struct Loads {
+    pub(crate) beginning: Instant,
+    pub(crate) history: Arc<Mutex<History>>,
+}
+
+impl Loads {
+    /// Takes what a beat says of the node's load out of it.
+    fn take(&self, node: NodeId, message: &mut meta::FromNode) {
+        let Some(from_node::Message::Beat(beat)) = &mut message.message else {
+            return;
+        };
+        if let Some(load) = beat.load.take() {
+            let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+            history.record(self.beginning.elapsed(), node, load);
+        }
+    }
 }
 
 impl Services {
@@ -31,11 +53,13 @@ impl Services {
         config: Arc<MetaConfig>,
         commands: mpsc::Sender<Command>,
         leader: watch::Receiver<Option<String>>,
+        loads: Loads,
     ) -> Self {
         Self {
             config,
             commands,
             leader,
+            loads,
         }
     }
 
@@ -231,9 +255,9 @@ impl nodes_server::Nodes for Services {
             reply,
         };
         let session = self.ask(join).await?;
-        let commands = self.commands.clone();
+        let (commands, loads) = (self.commands.clone(), self.loads.clone());
         tokio::spawn(async move {
-            if let Err(status) = listen(node, session, from_node, &commands, ended).await {
+            if let Err(status) = listen(node, session, from_node, &commands, &loads, ended).await {
                 // A node that takes nothing any more need not be told.
                 drop(complaints.try_send(Err(status)));
             }
@@ -250,6 +274,7 @@ async fn listen(
     session: SessionId,
     mut from_node: Streaming<meta::FromNode>,
     commands: &mpsc::Sender<Command>,
+    loads: &Loads,
     mut ended: oneshot::Receiver<()>,
 ) -> Result<(), Status> {
     loop {
@@ -257,9 +282,10 @@ async fn listen(
             message = from_node.message() => message?,
             _ = &mut ended => return Ok(()),
         };
-        let Some(message) = message else {
+        let Some(mut message) = message else {
             return Ok(());
         };
+        loads.take(node, &mut message);
         let event = convert::event(node, message)?;
         if commands
             .send(Command::FromNode { session, event })

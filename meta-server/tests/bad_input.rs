@@ -39,6 +39,7 @@ async fn what_can_not_start_says_why_in_a_line() {
     let server = start(directory.path()).await;
     let local = |name: &str| MetaConfig {
         listen: "127.0.0.1:0".into(),
+        http: "127.0.0.1:0".into(),
         data_dir: directory.path().join(name),
         ..MetaConfig::default()
     };

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use std::path::PathBuf;
 use std::time::Duration;
+use telemetry::PortOptions;
 use types::ByteSize;
 
 /// Everything a person may set for one replica server.
@@ -17,6 +18,10 @@ pub struct ReplicaConfig {
     pub listen: String,
     /// `host:port` of the RESP port; port 0 lets the system choose.
     pub redis: String,
+    /// `host:port` of health, readiness and metrics (HTTP); port 0 lets the system choose. Empty: there is none.
+    pub http: String,
+    /// What must be shown to read the metrics. Empty: nothing.
+    pub http_secret: String,
     /// What other servers and clients are told instead of `listen`, when that is not how they reach it.
     pub advertise: Option<String>,
     /// The same for `redis`.
@@ -146,6 +151,8 @@ impl Default for ReplicaConfig {
             name: String::new(),
             listen: "127.0.0.1:34801".into(),
             redis: "127.0.0.1:6380".into(),
+            http: "127.0.0.1:34702".into(),
+            http_secret: String::new(),
             advertise: None,
             advertise_redis: None,
             meta: vec!["127.0.0.1:34601".into()],
@@ -242,6 +249,15 @@ impl Leases {
 }
 
 impl ReplicaConfig {
+    /// The HTTP port.
+    pub(crate) fn http(&self) -> PortOptions {
+        PortOptions {
+            listen: self.http.clone(),
+            secret: self.http_secret.clone(),
+            allow_unauthenticated: self.allow_unauthenticated,
+        }
+    }
+
     /// What is wrong with it, in one line.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.leases

@@ -4,6 +4,7 @@
 //! proposals, and a new stream begins with a report of everything.
 
 use crate::inbox::Input;
+use crate::metrics::Report;
 use crate::peers::{Introduction, channel};
 use crate::stream_queue::{Batch, Queue};
 use crate::worker::hosted::Hosted;
@@ -13,6 +14,8 @@ use proto::meta::{self, FromNode, from_node};
 use replication::RoleKind;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use types::{Configuration, PartitionId};
@@ -90,6 +93,7 @@ pub(crate) struct MetaLink(Rc<Link>);
 struct Link {
     queue: RefCell<Option<Queue<Gathered>>>,
     up: Cell<bool>,
+    joined: Arc<AtomicBool>,
 }
 
 impl MetaLink {
@@ -97,6 +101,7 @@ impl MetaLink {
         Self(Rc::new(Link {
             queue: RefCell::new(None),
             up: Cell::new(false),
+            joined: Arc::default(),
         }))
     }
 
@@ -107,6 +112,14 @@ impl MetaLink {
 
     pub(crate) fn set_up(&self, up: bool) {
         self.0.up.set(up);
+        if up {
+            self.0.joined.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether that was ever so since the start, for other threads to see.
+    pub(crate) fn joined(&self) -> Arc<AtomicBool> {
+        self.0.joined.clone()
     }
 
     fn say(&self, said: Said) {
@@ -185,6 +198,8 @@ pub(crate) struct About {
     pub(crate) metas: Vec<String>,
     /// How many bytes the node's data take.
     pub(crate) disk_bytes: Box<dyn Fn() -> u64>,
+    /// What was done since it was asked last.
+    pub(crate) load: RefCell<Report>,
 }
 
 /// Keeps a stream to whichever meta server leads, for ever.
@@ -262,6 +277,7 @@ async fn converse(
             _ = beats.tick() => {
                 let beat = meta::Beat {
                     disk_bytes: (about.disk_bytes)(),
+                    load: Some(about.load.borrow_mut().next()),
                 };
                 queue.push(Said::Whole(message(from_node::Message::Beat(beat))));
             }

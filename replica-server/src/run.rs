@@ -7,6 +7,7 @@ use crate::ending::{self, Ending};
 use crate::hand_over::hand_over;
 use crate::inbox::Input;
 use crate::meta_link::{self, About, MetaLink};
+use crate::metrics::{self, Report, Shown, Timings};
 use crate::peers::beacons::{self, Pulse};
 use crate::peers::checkpoint::Pace;
 use crate::peers::clocks::Clocks;
@@ -27,6 +28,7 @@ use proto::inspect::inspect_server::InspectServer;
 use proto::peer::peers_server::PeersServer;
 use replication::{Afterwards, Leases};
 use rustix::process::{Resource, getrlimit};
+use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -53,6 +55,9 @@ pub enum StartError {
         /// Why not.
         reason: String,
     },
+    /// The HTTP port cannot be had, or must not.
+    #[error(transparent)]
+    Http(#[from] telemetry::PortError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -81,12 +86,15 @@ pub struct Listening {
     pub grpc: SocketAddr,
     /// The RESP port.
     pub redis: SocketAddr,
+    /// Health, readiness and metrics.
+    pub http: Option<SocketAddr>,
 }
 
 struct Ports {
     grpc: TcpListener,
     redis: TcpListener,
     beacons: TcpListener,
+    http: Option<TcpListener>,
     listening: Listening,
 }
 
@@ -101,10 +109,17 @@ pub fn run(
     config.check().map_err(StartError::Config)?;
     check_open_files(config.budgets.open_partitions)?;
     let directory = DataDirectory::open(&config.data_dir, config.leases.grace)?;
-    let ports = bind(&config)?;
+    let mut ports = bind(&config)?;
+    let shown = Arc::new(Shown::default());
+    let http = ports.http.take();
+    let _http = http
+        .map(|listener| telemetry::serve(listener, &config.http(), shown.clone()))
+        .transpose()
+        .map_err(|error| StartError::System(format!("cannot serve HTTP: {error}")))?;
     let (inbox, inputs) = mpsc::unbounded_channel();
     let known = directory.known()?;
-    let (engine, logs, found) = open_storage(&config, &directory, &inbox)?;
+    let timings = Arc::new(Timings::default());
+    let (engine, logs, found) = open_storage(&config, &directory, &inbox, &timings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -118,6 +133,7 @@ pub fn run(
         logs,
         found,
         (inbox, inputs),
+        (shown, timings),
         ready,
         shutdown,
     );
@@ -163,29 +179,40 @@ fn bind(config: &ReplicaConfig) -> Result<Ports, StartError> {
             .local_addr()
             .map_err(|error| StartError::System(error.to_string()))
     };
+    let http = telemetry::bind(&config.http())?;
     let listening = Listening {
         grpc: local(&grpc)?,
         redis: local(&redis)?,
+        http: http.as_ref().map(local).transpose()?,
     };
     let beacons = bound(&SocketAddr::new(listening.grpc.ip(), 0).to_string())?;
     Ok(Ports {
         grpc,
         redis,
         beacons,
+        http,
         listening,
     })
 }
 
 /// Hands tickets of a log to the worker.
-struct ToInbox(mpsc::UnboundedSender<Input>);
+struct ToInbox {
+    inbox: mpsc::UnboundedSender<Input>,
+    durability: Durability,
+    timings: Arc<Timings>,
+}
 
 impl Completions for ToInbox {
     fn flushed(&self, tickets: &[u64]) {
-        let _ = self.0.send(Input::Flushed(tickets.to_vec()));
+        let _ = self.inbox.send(Input::Flushed(tickets.to_vec()));
     }
 
     fn failed(&self, reason: &str) {
-        let _ = self.0.send(Input::LogFailed(reason.to_owned()));
+        let _ = self.inbox.send(Input::LogFailed(reason.to_owned()));
+    }
+
+    fn disk_took(&self, time: Duration) {
+        self.timings.log(self.durability).record(time);
     }
 }
 
@@ -193,6 +220,7 @@ fn open_storage(
     config: &ReplicaConfig,
     directory: &DataDirectory,
     inbox: &mpsc::UnboundedSender<Input>,
+    timings: &Arc<Timings>,
 ) -> Result<(Engine, Logs, Vec<Found>), StartError> {
     let data = directory.part("data");
     let buffered_log: Arc<OnceLock<Log>> = Arc::default();
@@ -248,7 +276,11 @@ fn open_storage(
             ..LogOptions::new(durability)
         };
         let mut visit = |record| finder.record(record, durability, &durable);
-        let completions = Box::new(ToInbox(inbox.clone()));
+        let completions = Box::new(ToInbox {
+            inbox: inbox.clone(),
+            durability,
+            timings: timings.clone(),
+        });
         let (log, recovery) = Log::open(Arc::new(disk), options, &durable, &mut visit, completions)
             .map_err(|error| failed("the log", &path)(&error))?;
         tracing::info!(%durability, mutations = recovery.mutations, partitions = recovery.partitions, torn_bytes = recovery.torn_bytes, "log recovered");
@@ -300,6 +332,7 @@ async fn serve(
     logs: Logs,
     found: Vec<Found>,
     (inbox, inputs): (mpsc::UnboundedSender<Input>, mpsc::UnboundedReceiver<Input>),
+    (shown, timings): (Arc<Shown>, Arc<Timings>),
     ready: impl FnOnce(Listening),
     shutdown: oneshot::Receiver<Ending>,
 ) -> Result<(), StartError> {
@@ -366,7 +399,7 @@ async fn serve(
             introduction: introduction.clone(),
             leases: leases.clone(),
             inbox: inbox.clone(),
-            pulse,
+            pulse: pulse.clone(),
             wall: wall.clone(),
             clocks: clocks.clone(),
             interval: config.leases.beacon,
@@ -388,6 +421,8 @@ async fn serve(
     let learn_pace = Rc::new(Pace::new(config.learn.rate));
     let scrubbed_logs = vec![logs.sync.clone(), logs.buffered.clone()];
     let scrub_place = directory.part("scrub.json");
+    let (all_leases, sync_log, buffered_log) =
+        (leases.clone(), logs.sync.clone(), logs.buffered.clone());
     let worker = Worker::new(Parts {
         directory,
         engine: engine.clone(),
@@ -400,6 +435,7 @@ async fn serve(
         meta: meta.clone(),
         inbox: inbox.clone(),
         learn_pace,
+        timings: timings.clone(),
     });
     worker.recover(found);
     let scrubber = scrub::start(&config.scrub, engine.clone(), scrubbed_logs, scrub_place)
@@ -472,11 +508,29 @@ async fn serve(
             let worker = worker.clone();
             Box::new(move || worker.logs.sync.stats().bytes + worker.logs.buffered.stats().bytes)
         },
+        load: RefCell::new(Report::new(worker.clone(), timings.clone())),
     };
+    let joined = meta.joined();
     spawn_local(meta_link::run(meta, about, inbox));
 
     let client = Client::lazy(ClientOptions::new(config.meta.clone()).fail_early())
         .map_err(|error| StartError::Config(error.to_string()))?;
+    let (ask_worker, asked) = mpsc::channel(16);
+    spawn_local(metrics::answer(worker.clone(), asked));
+    let resp = Arc::<resp_gateway::Statistics>::default();
+    shown.recovered(metrics::Parts {
+        pulse,
+        joined,
+        snapshots: ask_worker,
+        last: Mutex::default(),
+        timings,
+        leases: all_leases,
+        engine,
+        sync_log,
+        buffered_log,
+        resp: resp.clone(),
+        client: client.clone(),
+    });
     let remote = RemoteBackend::new(client, config.resp.readonly_staleness);
     spawn_local(remote.clone().answer());
     let backend = LocalBackend::new(worker.clone(), remote, config.resp.readonly_staleness);
@@ -487,12 +541,14 @@ async fn serve(
             max_bulk: config.resp.max_bulk.bytes(),
             ..resp_gateway::Limits::default()
         },
+        statistics: resp,
         ..resp_gateway::Options::default()
     };
     ready(listening);
     let stop = async {
         tokio::select! {
             told = shutdown => {
+                shown.leaves();
                 if told == Ok(Ending::HandOver) {
                     hand_over(&worker, Afterwards::Leave, |_| true).await;
                     ending::farewell(&worker).await;

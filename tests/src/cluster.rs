@@ -73,6 +73,8 @@ pub struct Server {
     pub grpc: Option<String>,
     /// Where Redis clients connect.
     pub redis: Option<String>,
+    /// Where it shows health and metrics.
+    pub http: Option<String>,
     /// Where its data is.
     pub data_dir: Option<PathBuf>,
 }

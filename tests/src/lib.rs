@@ -3,7 +3,7 @@
 //! Reading order: [`program`] finds and runs the binary, [`cluster`] is a onebox in a directory of its own, [`shell`] asks it
 //! what `tulpar shell --json` knows, [`doors`] are the ways to its data, [`writers`] write through them and remember what was
 //! acknowledged, [`ensemble`] is a ZooKeeper of its own, [`metas`] says which
-//! meta server leads, [`poll`] waits for what must come true.
+//! meta server leads, [`poll`] waits for what must come true, [`http`] fetches what servers show.
 //!
 //! Nothing here links the servers: what is not visible from outside is tested in the crate that has it.
 
@@ -15,6 +15,7 @@ pub mod ensemble;
 pub mod faults;
 pub mod fleet;
 pub mod history;
+pub mod http;
 pub mod http2;
 pub mod metas;
 pub mod poll;

@@ -14,7 +14,7 @@ fn field(value: Option<String>) -> String {
 fn replica(cluster: &Cluster, listen: &str, redis: &str, data_dir: &Path, more: &str) -> String {
     let file = cluster.scratch("replica.toml");
     let text = format!(
-        "[replica]\nlisten = \"{listen}\"\nredis = \"{redis}\"\nmeta = [\"{}\"]\ndata_dir = \"{}\"\n{more}",
+        "[replica]\nhttp = \"127.0.0.1:0\"\nlisten = \"{listen}\"\nredis = \"{redis}\"\nmeta = [\"{}\"]\ndata_dir = \"{}\"\n{more}",
         cluster.meta(),
         data_dir.display()
     );
@@ -91,15 +91,16 @@ fn meta_servers_gateways_and_oneboxes_that_cannot_start_say_why_in_one_line() {
         .expect("a meta server has a directory");
     let meta_text = |listen: &str, data_dir: &Path| {
         format!(
-            "[meta]\nlisten = \"{listen}\"\ndata_dir = \"{}\"\n",
+            "[meta]\nhttp = \"127.0.0.1:0\"\nlisten = \"{listen}\"\ndata_dir = \"{}\"\n",
             data_dir.display()
         )
     };
     assert!(start("meta", meta_text(&meta, &empty)).contains(&meta));
     assert!(start("meta", meta_text("127.0.0.1:0", &locked)).contains("in use"));
     assert!(start("meta", "[meta]\nnosuch = 1\n".into()).contains("nosuch"));
-    let gateway_text =
-        |listen: &str| format!("[gateway]\nlisten = \"{listen}\"\nmeta = [\"{meta}\"]\n");
+    let gateway_text = |listen: &str| {
+        format!("[gateway]\nhttp = \"127.0.0.1:0\"\nlisten = \"{listen}\"\nmeta = [\"{meta}\"]\n")
+    };
     assert!(start("gateway", gateway_text(&gateway)).contains(&gateway));
     assert!(start("gateway", gateway_text("127.0.0.1:0") + "nosuch = 1\n").contains("nosuch"));
 

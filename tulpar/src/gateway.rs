@@ -1,5 +1,6 @@
 //! `tulpar gateway`: the RESP gateway over the client library, alone in a process. Keeps nothing; any number of them may run.
 
+use crate::gateway_shown::Shown;
 use crate::servers::until_told_to_stop;
 use crate::settings::{self, Settings};
 use crate::supervised::{Listening, Reporter};
@@ -8,7 +9,9 @@ use replica_server::remote::RemoteBackend;
 use resp_gateway::Limits;
 use serde::Deserialize;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
+use telemetry::{HttpPort, PortOptions};
 use tokio::task::LocalSet;
 use tulpar_client::{Client, ClientOptions};
 use types::ByteSize;
@@ -19,6 +22,10 @@ use types::ByteSize;
 pub(crate) struct GatewayConfig {
     /// `host:port` for Redis clients; port 0 lets the system choose.
     listen: String,
+    /// `host:port` of health, readiness and metrics (HTTP); port 0 lets the system choose. Empty: there is none.
+    http: String,
+    /// What must be shown to read the metrics. Empty: nothing.
+    http_secret: String,
     /// `host:port` of every meta server.
     meta: Vec<String>,
     /// Lets the port listen beyond loopback: whoever reaches it can use every table that has no password.
@@ -69,6 +76,8 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:6379".to_owned(),
+            http: "127.0.0.1:34703".to_owned(),
+            http_secret: String::new(),
             meta: vec!["127.0.0.1:34601".to_owned()],
             allow_unauthenticated: false,
             default_table: "default".to_owned(),
@@ -114,6 +123,16 @@ impl GatewayLimits {
     }
 }
 
+impl GatewayConfig {
+    fn http(&self) -> PortOptions {
+        PortOptions {
+            listen: self.http.clone(),
+            secret: self.http_secret.clone(),
+            allow_unauthenticated: self.allow_unauthenticated,
+        }
+    }
+}
+
 /// Serves until told to stop.
 pub(crate) fn serve(settings: &Settings, reporter: &Reporter) -> anyhow::Result<()> {
     let config: GatewayConfig = settings.server()?;
@@ -130,19 +149,33 @@ pub(crate) fn serve(settings: &Settings, reporter: &Reporter) -> anyhow::Result<
         let client = ClientOptions::new(config.meta.clone())
             .deadline(config.deadline)
             .fail_early();
-        let backend = RemoteBackend::new(Client::lazy(client)?, config.readonly_staleness);
+        let client = Client::lazy(client)?;
+        let http_options = config.http();
+        let http = telemetry::bind(&http_options)?;
+        let shown = Arc::new(Shown::new(client.clone()));
+        let statistics = shown.resp();
+        tokio::task::spawn_local(shown.heart().keep_beating());
+        tokio::task::spawn_local(shown.clone().learn_routes(config.default_table.clone()));
+        let http = http
+            .map(|listener| telemetry::serve(listener, &http_options, shown.clone()))
+            .transpose()
+            .context("cannot serve HTTP")?;
+        let backend = RemoteBackend::new(client, config.readonly_staleness);
         tokio::task::spawn_local(backend.clone().answer());
         reporter.ready(Listening {
             grpc: None,
             redis: Some(listener.local_addr()?),
+            http: http.as_ref().map(HttpPort::address),
         });
         let options = resp_gateway::Options {
+            statistics,
             default_table: config.default_table.clone(),
             limits: config.limits.limits(),
             ..resp_gateway::Options::default()
         };
         resp_gateway::serve(listener, options, backend, async {
             stop.await;
+            shown.leaves();
         })
         .await?;
         anyhow::Ok(())

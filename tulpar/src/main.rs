@@ -5,6 +5,7 @@
 //! (settings, logs, signals) is in [`settings`], [`logs`] and [`servers`].
 
 mod gateway;
+mod gateway_shown;
 mod logs;
 mod onebox;
 mod servers;

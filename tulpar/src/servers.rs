@@ -23,6 +23,7 @@ pub(crate) fn meta(settings: &Settings, reporter: &Reporter) -> anyhow::Result<(
         reporter.ready(Listening {
             grpc: Some(running.address()),
             redis: None,
+            http: running.http(),
         });
         tokio::select! {
             _ = stop => {}
@@ -62,6 +63,7 @@ pub(crate) fn replica(settings: &Settings, reporter: &Reporter) -> anyhow::Resul
         reporter.ready(Listening {
             grpc: Some(at.grpc),
             redis: Some(at.redis),
+            http: at.http,
         });
     };
     Ok(replica_server::run(config, ready, stop)?)

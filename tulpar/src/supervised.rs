@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 pub(crate) struct Listening {
     pub(crate) grpc: Option<SocketAddr>,
     pub(crate) redis: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
 }
 
 /// What a supervised server writes to stdout: one line of JSON, once.
@@ -49,7 +50,8 @@ impl Reporter {
         }
         let grpc = listening.grpc.map(|address| format!("grpc {address}"));
         let redis = listening.redis.map(|address| format!("redis {address}"));
-        let addresses: Vec<String> = grpc.into_iter().chain(redis).collect();
+        let http = listening.http.map(|address| format!("http {address}"));
+        let addresses: Vec<String> = grpc.into_iter().chain(redis).chain(http).collect();
         say(&format!(
             "tulpar {} ready: {}",
             self.role.name(),

@@ -28,6 +28,7 @@ pub async fn start(directory: &Path) -> Running {
 pub async fn start_with(config: MetaConfig) -> Running {
     let config = MetaConfig {
         listen: "127.0.0.1:0".into(),
+        http: "127.0.0.1:0".into(),
         ..config
     };
     MetaServer::start(config)

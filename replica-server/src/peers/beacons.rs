@@ -60,10 +60,34 @@ pub(crate) struct Pulse {
 impl Pulse {
     /// R6: whether this node may vouch for itself.
     fn beats(&self) -> bool {
+        self.check().is_ok()
+    }
+
+    /// The same, in words.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.worker_still_for() >= self.stall_timeout {
+            return Err(format!(
+                "the worker stands still since {:?}",
+                self.worker_still_for()
+            ));
+        }
+        match self.disk_busy_for() {
+            Some(busy) if busy >= self.stall_timeout => {
+                Err(format!("the log waits for the disk since {busy:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How long ago the worker last said that it lives.
+    pub(crate) fn worker_still_for(&self) -> Duration {
         let worker = Instant(self.worker.load(Ordering::Relaxed));
-        let log_stuck =
-            (self.log_busy_since)().is_some_and(|since| since.elapsed() >= self.stall_timeout);
-        clock::now().since(worker) < self.stall_timeout && !log_stuck
+        clock::now().since(worker)
+    }
+
+    /// How long a log's disk operation has been under way, if one is.
+    pub(crate) fn disk_busy_for(&self) -> Option<Duration> {
+        (self.log_busy_since)().map(|since| since.elapsed())
     }
 }
 

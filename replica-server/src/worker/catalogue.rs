@@ -1,5 +1,6 @@
 //! Replicas come and go: recovered at the start, created when the meta leader asks, made by a learn, deleted.
 
+use crate::metrics::CommitTimes;
 use crate::worker::Worker;
 use crate::worker::held::HeldQueue;
 use crate::worker::hosted::Hosted;
@@ -195,6 +196,8 @@ impl Worker {
             digests: Vec::new(),
             compared: None,
             diverged: false,
+            traffic: self.counted.traffic(id.table),
+            commit_times: CommitTimes::default(),
         };
         if self.meta.is_up() {
             let mut out = Vec::new();

@@ -60,6 +60,7 @@ impl Worker {
         let now = clock::now();
         let delivery = {
             let mut h = hosted.borrow_mut();
+            h.traffic.came(spec);
             if let Some(age) = to.age().filter(|_| !spec.is_write()) {
                 self.reader_came(&mut h, now, age);
             }
@@ -263,6 +264,7 @@ impl Worker {
                 let decree = h.storage.last().next();
                 h.opened_at = self.wall.at(now).max(h.storage.partition_time());
                 h.storage.begin(h.core.ballot(), decree, h.opened_at);
+                h.commit_times.opened(now);
                 Ok(())
             }
             Err(Refusal::TooFewMembers { members, needed }) => {

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::compare::Compared;
+use crate::metrics::{CommitTimes, Traffic};
 use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Refused, refuse, send_on};
 use crate::worker::requests::Requests;
@@ -12,6 +13,7 @@ use replication::{Action, Event, Replica, RoleKind};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use types::{Ballot, Decree, Instant, LearnSignature, NodeId, PartitionId, Timestamp};
@@ -64,6 +66,9 @@ pub(crate) struct Hosted {
     pub(crate) compared: Option<Compared>,
     /// It last found copies that differ, and no majority.
     pub(crate) diverged: bool,
+    /// What is counted for its table.
+    pub(crate) traffic: Rc<Traffic>,
+    pub(crate) commit_times: CommitTimes,
 }
 
 /// What is kept for a learner while it learns from this primary.
@@ -151,6 +156,8 @@ impl Hosted {
         }
         self.awaited = false;
         let sealed = self.storage.seal()?;
+        self.commit_times.sealed(self.storage.last());
+        self.traffic.wrote(sealed.effects.len());
         Some(Event::Submit {
             timestamp: sealed.timestamp,
             effects: sealed.effects,
@@ -171,6 +178,7 @@ impl Hosted {
             .take()
             .filter(|_| stays)
             .map(Requests::under_next_ballot);
+        self.commit_times.forget();
         // R1: what was evaluated under another ballot is not answered under this one.
         for read in std::mem::take(&mut self.unleased) {
             let text = "the primary changed its ballot while a lease was missing";

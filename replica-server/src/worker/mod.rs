@@ -25,6 +25,7 @@ use crate::cluster::Known;
 use crate::directory::DataDirectory;
 use crate::inbox::Input;
 use crate::meta_link::MetaLink;
+use crate::metrics::{Counted, Timings};
 use crate::peers::Peers;
 use crate::peers::beacons::Beacons;
 use crate::peers::checkpoint::Pace;
@@ -95,6 +96,8 @@ pub(crate) struct Worker {
     pub(crate) stopping: Cell<bool>,
     /// Requests of clients' streams that wait for an answer.
     pub(crate) unanswered: Cell<usize>,
+    pub(crate) counted: Counted,
+    pub(crate) timings: Arc<Timings>,
 }
 
 /// The node's replicas by place, and their places.
@@ -132,6 +135,7 @@ pub(crate) struct Parts {
     pub(crate) meta: MetaLink,
     pub(crate) inbox: mpsc::UnboundedSender<Input>,
     pub(crate) learn_pace: Rc<Pace>,
+    pub(crate) timings: Arc<Timings>,
 }
 
 impl Worker {
@@ -162,6 +166,8 @@ impl Worker {
             learn_pace: parts.learn_pace,
             stopping: Cell::new(false),
             unanswered: Cell::new(0),
+            counted: Counted::default(),
+            timings: parts.timings,
         })
     }
 
@@ -195,6 +201,7 @@ impl Worker {
                 id,
             } => return way.ask(partition, &command, id.as_ref(), sink),
         };
+        self.counted.outcome(&outcome);
         match to {
             ReplyTo::Stream(reply) => reply.send(outcome, self),
             ReplyTo::Resp(sink, ..) => sink.reply(match outcome {

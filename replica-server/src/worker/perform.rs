@@ -178,6 +178,7 @@ impl Worker {
         Self::start_digests(h, up_to);
         Self::forget_readers(h, now);
         h.storage.commit(up_to);
+        h.commit_times.committed(up_to, now, &self.timings);
         self.release(h, out);
         self.retry_held(h, out);
     }

@@ -166,7 +166,10 @@ impl Fleet {
                 .unwrap_or_default()
         };
         let (grpc, redis) = (own(server.grpc), own(server.redis));
-        let mut text = format!("[{}]\nallow_unauthenticated = true\n", server.role.name());
+        let mut text = format!(
+            "[{}]\nallow_unauthenticated = true\nhttp = \"\"\n",
+            server.role.name()
+        );
         let meta = if server.role == Role::Meta {
             String::new()
         } else {

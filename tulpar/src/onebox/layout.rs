@@ -25,6 +25,7 @@ const GATEWAY_REDIS: u16 = 6379;
 const REPLICA_REDIS: u16 = 6380;
 const META_GRPC: u16 = 34601;
 const REPLICA_GRPC: u16 = 34801;
+const HTTP: u16 = 34701;
 
 /// One server as planned.
 #[derive(Clone, Debug)]
@@ -39,6 +40,7 @@ pub(super) struct Server {
 pub(super) struct Wanted {
     pub(super) grpc: u16,
     pub(super) redis: u16,
+    pub(super) http: u16,
     /// The ports are only remembered from an earlier start: if one is taken now, any other will do.
     pub(super) may_move: bool,
 }
@@ -64,7 +66,7 @@ pub(super) struct PublishedServer {
     pub(super) pid: Option<u32>,
     pub(super) grpc: Option<SocketAddr>,
     pub(super) redis: Option<SocketAddr>,
-    /// No server speaks HTTP yet.
+    /// Health, metrics, and the meta server's page.
     pub(super) http: Option<SocketAddr>,
     pub(super) data_dir: Option<PathBuf>,
 }
@@ -140,6 +142,7 @@ impl Directory {
     fn settings(&self, server: &Server, wanted: Wanted, meta: &[SocketAddr]) -> String {
         let grpc = quoted(&SocketAddr::from((HOST, wanted.grpc)).to_string());
         let redis = quoted(&SocketAddr::from((HOST, wanted.redis)).to_string());
+        let http = quoted(&SocketAddr::from((HOST, wanted.http)).to_string());
         let name = quoted(&server.name);
         let meta: Vec<String> = meta.iter().map(|a| quoted(&a.to_string())).collect();
         let meta = meta.join(", ");
@@ -148,11 +151,15 @@ impl Directory {
             .map(|path| quoted(&path.to_string_lossy()))
             .unwrap_or_default();
         let section = match server.role {
-            Role::Meta => format!("[meta]\nlisten = {grpc}\ndata_dir = {data_dir}\n"),
+            Role::Meta => {
+                format!("[meta]\nlisten = {grpc}\nhttp = {http}\ndata_dir = {data_dir}\n")
+            }
             Role::Replica => format!(
-                "[replica]\nname = {name}\nlisten = {grpc}\nredis = {redis}\nmeta = [{meta}]\ndata_dir = {data_dir}\n"
+                "[replica]\nname = {name}\nlisten = {grpc}\nredis = {redis}\nhttp = {http}\nmeta = [{meta}]\ndata_dir = {data_dir}\n"
             ),
-            Role::Gateway => format!("[gateway]\nlisten = {redis}\nmeta = [{meta}]\n"),
+            Role::Gateway => {
+                format!("[gateway]\nlisten = {redis}\nhttp = {http}\nmeta = [{meta}]\n")
+            }
         };
         format!(
             "# Written by `tulpar onebox` at every start; what you change here is lost.\n{section}"
@@ -172,7 +179,7 @@ impl Directory {
             pid,
             grpc: at.grpc,
             redis: at.redis,
-            http: None,
+            http: at.http,
             data_dir: self.data(server),
         }
     }
@@ -216,12 +223,13 @@ struct Ports {
     gateway: Option<u16>,
     scheme: Scheme,
     replica_servers: u16,
+    seen: u16,
     replicas_seen: u16,
     gateways_seen: u16,
 }
 
 enum Scheme {
-    /// 6379, 6380.., 34601, 34801..
+    /// 6379, 6380.., 34601, 34701.., 34801..
     Usual,
     /// One after the other.
     From(u16),
@@ -239,6 +247,7 @@ impl Ports {
                 Some(base) => Scheme::From(base),
             },
             replica_servers,
+            seen: 0,
             replicas_seen: 0,
             gateways_seen: 0,
         }
@@ -258,6 +267,7 @@ impl Ports {
                     Role::Gateway if self.gateways_seen == 0 => GATEWAY_REDIS,
                     Role::Gateway => REPLICA_REDIS + self.replica_servers + self.gateways_seen - 1,
                 },
+                http: HTTP + self.seen,
                 may_move: false,
             },
             Scheme::From(next) => {
@@ -271,6 +281,7 @@ impl Ports {
                 Wanted {
                     grpc: if role == Role::Gateway { 0 } else { take()? },
                     redis: if role == Role::Meta { 0 } else { take()? },
+                    http: take()?,
                     may_move: false,
                 }
             }
@@ -280,10 +291,12 @@ impl Ports {
                 Wanted {
                     grpc: before.map_or(0, |server| port(server.grpc)),
                     redis: before.map_or(0, |server| port(server.redis)),
+                    http: before.map_or(0, |server| port(server.http)),
                     may_move: before.is_some(),
                 }
             }
         };
+        self.seen += 1;
         match role {
             Role::Meta => {}
             Role::Replica => self.replicas_seen += 1,
@@ -312,18 +325,21 @@ mod tests {
         options: Options,
     }
 
-    fn ports(directory: &Directory, arguments: &[&str]) -> Vec<(String, u16, u16)> {
+    /// Name, and the ports for gRPC, Redis clients and HTTP.
+    type Ports = (String, u16, u16, u16);
+
+    fn ports(directory: &Directory, arguments: &[&str]) -> Vec<Ports> {
         let line = Line::parse_from(std::iter::once(&"onebox").chain(arguments));
         plan(&line.options, directory)
             .unwrap()
             .into_iter()
-            .map(|server| (server.name, server.wanted.grpc, server.wanted.redis))
+            .map(|Server { name, wanted, .. }| (name, wanted.grpc, wanted.redis, wanted.http))
             .collect()
     }
 
-    fn expected(list: &[(&str, u16, u16)]) -> Vec<(String, u16, u16)> {
+    fn expected(list: &[(&str, u16, u16, u16)]) -> Vec<Ports> {
         list.iter()
-            .map(|&(name, grpc, redis)| (name.to_owned(), grpc, redis))
+            .map(|&(name, grpc, redis, http)| (name.to_owned(), grpc, redis, http))
             .collect()
     }
 
@@ -334,12 +350,12 @@ mod tests {
         assert_eq!(
             ports(&directory, &["--gateways", "2", "--port", "7000"]),
             expected(&[
-                ("meta-1", 34601, 0),
-                ("replica-1", 34801, 6380),
-                ("replica-2", 34802, 6381),
-                ("replica-3", 34803, 6382),
-                ("gateway-1", 0, 7000),
-                ("gateway-2", 0, 6383),
+                ("meta-1", 34601, 0, 34701),
+                ("replica-1", 34801, 6380, 34702),
+                ("replica-2", 34802, 6381, 34703),
+                ("replica-3", 34803, 6382, 34704),
+                ("gateway-1", 0, 7000, 34705),
+                ("gateway-2", 0, 6383, 34706),
             ])
         );
         assert_eq!(
@@ -348,9 +364,9 @@ mod tests {
                 &["--base-port", "20000", "--replica-servers", "1"]
             ),
             expected(&[
-                ("meta-1", 20000, 0),
-                ("replica-1", 20001, 20002),
-                ("gateway-1", 0, 20003),
+                ("meta-1", 20000, 0, 20001),
+                ("replica-1", 20002, 20003, 20004),
+                ("gateway-1", 0, 20005, 20006),
             ])
         );
     }
@@ -362,7 +378,11 @@ mod tests {
         let arguments = ["--base-port", "0", "--replica-servers", "1"];
         assert_eq!(
             ports(&directory, &arguments),
-            expected(&[("meta-1", 0, 0), ("replica-1", 0, 0), ("gateway-1", 0, 0)])
+            expected(&[
+                ("meta-1", 0, 0, 0),
+                ("replica-1", 0, 0, 0),
+                ("gateway-1", 0, 0, 0)
+            ])
         );
         let server = Server {
             name: "replica-1".into(),
@@ -372,6 +392,7 @@ mod tests {
         let at = Listening {
             grpc: Some("127.0.0.1:4001".parse().unwrap()),
             redis: Some("127.0.0.1:4002".parse().unwrap()),
+            http: Some("127.0.0.1:4003".parse().unwrap()),
         };
         let published = Published {
             servers: vec![directory.entry(&server, Some(1), at)],
@@ -382,9 +403,9 @@ mod tests {
         assert_eq!(
             ports(&directory, &arguments),
             expected(&[
-                ("meta-1", 0, 0),
-                ("replica-1", 4001, 4002),
-                ("gateway-1", 0, 0)
+                ("meta-1", 0, 0, 0),
+                ("replica-1", 4001, 4002, 4003),
+                ("gateway-1", 0, 0, 0)
             ])
         );
     }

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// Port of the (first) gateway for Redis clients; 0: the system chooses [6379].
     #[arg(long, value_name = "P")]
     pub(crate) port: Option<u16>,
-    /// Gives the servers the ports P, P+1, ...; 0: the system chooses, once per directory [6379, 6380.., 34601, 34801..].
+    /// Gives the servers the ports P, P+1, ...; 0: the system chooses, once per directory [6379, 6380.., 34601, 34701.., 34801..].
     #[arg(long, value_name = "P")]
     pub(crate) base_port: Option<u16>,
 }

@@ -233,8 +233,14 @@ impl Onebox {
             let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             texts.join(",")
         };
+        let page = published
+            .servers
+            .iter()
+            .find(|server| server.role == Role::Meta)
+            .and_then(|server| server.http)
+            .map_or_else(String::new, |at| format!("page http://{at}/, "));
         say(&format!(
-            "ready: redis {}, meta {}, servers in {}",
+            "ready: redis {}, meta {}, {page}servers in {}",
             list(published.redis.into_iter().collect()),
             list(published.meta),
             self.directory.published().display()
@@ -358,6 +364,7 @@ impl Keeper {
         *wanted = Wanted {
             grpc: port(process.listening.grpc),
             redis: port(process.listening.redis),
+            http: port(process.listening.http),
             may_move: false,
         };
         Ok(process)
