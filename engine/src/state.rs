@@ -24,7 +24,7 @@ pub struct RocksState {
 }
 
 impl Engine {
-    /// Asks all open instances, some microseconds each. Not for a worker's thread.
+    /// Asks all open instances, which takes their locks. Not for a worker's thread.
     pub fn rocks_state(&self) -> RocksState {
         let stores: Vec<Arc<Store>> = lock(&self.node().stores).values().cloned().collect();
         let mut state = RocksState::default();

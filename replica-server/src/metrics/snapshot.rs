@@ -1,4 +1,4 @@
-//! What only the worker knows, as it is when somebody asks. The worker looks at each of its replicas then, some tens of nanoseconds each.
+//! What only the worker knows, as it is when somebody asks. The worker looks at each of its replicas then, and at none otherwise.
 
 use super::counted::{REASONS, TrafficCounts};
 use crate::clock;
