@@ -66,6 +66,7 @@ impl Counts {
     }
 
     /// What came after `earlier`, which is an earlier reading of the same counters.
+    #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             buckets: array::from_fn(|bucket| {
@@ -99,7 +100,7 @@ impl Counts {
             let upto = below + count as f64;
             if count > 0 && upto >= wanted {
                 let part = ((wanted - below) / count as f64).clamp(0.0, 1.0);
-                return Some(floor + (bound - floor).mul_f64(part));
+                return Some(floor + bound.saturating_sub(floor).mul_f64(part));
             }
             (below, floor) = (upto, bound);
         }

@@ -60,7 +60,7 @@ impl Shown {
             tokio::time::sleep(AGAIN).await;
         };
         self.routed.store(true, Ordering::Relaxed);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

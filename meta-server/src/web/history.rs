@@ -197,7 +197,7 @@ mod tests {
             history.record(now, NodeId(1), load(2, &[1]));
             history.record(now, NodeId(2), load(3, &[0, 1]));
         }
-        let now = step(begin + Duration::from_secs(7200));
+        let now = step(begin + Duration::from_hours(2));
         let reads = history.cluster.values(now, |totals| totals.reads as f64);
         assert_eq!(reads, vec![5.0 * STEP.as_secs_f64(); STEPS]);
         let last = history.cluster.last(now).unwrap();

@@ -110,9 +110,7 @@ impl Subject for Shown {
 
     async fn ready(&self) -> Result<(), String> {
         let leads = self.ask(|reply| Command::Leads { reply }).await;
-        leads
-            .map(|_| ())
-            .map_err(|status| status.message().to_owned())
+        leads.map_err(|status| status.message().to_owned())
     }
 
     async fn describe(&self, into: &mut Exposition) {
