@@ -193,12 +193,23 @@ impl Disk {
         }
         if self.damaged && self.durability == Durability::Buffered && self.ended == Power::Lost {
             // With the power went what told damage from a torn tail. Two faults at once are not promised to be survived.
-            return self.expect_damage(records);
+            let contradiction = self.expect_damage(records);
+            // The log, which does not know, is told: it must say so at the next start.
+            return contradiction.or(self.remember_damage());
         }
         Some(format!(
             "the log shows {records:?}, but there was {:?}",
             self.appended
         ))
+    }
+
+    /// Makes the log keep the mark that it is damaged, which stands last. What went wrong, if anything did.
+    fn remember_damage(&mut self) -> Option<String> {
+        let number = self.next - 1;
+        let mark = RecordBody::Quarantined;
+        let taken = self.log.append(self.partition, mark, number, Flush::Synced);
+        let kept = taken.is_ok() && self.log.flush(number);
+        (!kept).then(|| "the log does not take a mark".to_owned())
     }
 
     /// So many of the newest mutations cannot be read any more; says whether any is.
