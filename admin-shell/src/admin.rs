@@ -1,19 +1,24 @@
-//! The connection to the meta servers: the first that answers is used, and the next one when it stops.
+//! The connection to the meta server that leads: found from any of them, and found again when another leads.
 
+use proto::NotLeading;
 use proto::common::Durability as WireDurability;
 use proto::meta::admin_client::AdminClient;
 use proto::meta::{
     CreateTableRequest, ListNodesRequest, ListTablesRequest, Node, Table, TableName, TableRoutes,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+use tulpar_client::MetaServers;
 use types::Durability;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A table of many thousands of partitions takes seconds to create.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long to ask again while meta servers answer that none of them leads: an election is over before.
+const ELECTION_PATIENCE: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// The metadata key that carries the cluster's admin secret.
 pub(crate) const SECRET_KEY: &str = "admin-secret";
 /// A table's routes are some hundred bytes a partition.
@@ -40,9 +45,10 @@ pub enum AdminError {
 
 /// A client of the meta servers' administration.
 pub struct Admin {
-    addresses: Vec<String>,
+    servers: MetaServers,
     secret: Option<MetadataValue<Ascii>>,
-    current: Option<AdminClient<Channel>>,
+    /// The last connection that was good, and to whom.
+    current: Option<(String, AdminClient<Channel>)>,
 }
 
 /// What [`Admin::create_table`] needs to know.
@@ -65,27 +71,51 @@ pub struct NewTable {
 macro_rules! call {
     ($admin:expr, $method:ident, $message:expr) => {{
         let message = $message;
-        let mut last = None;
-        // A connection that broke since the last call is worth a second round.
-        for _ in 0..=$admin.addresses.len() {
-            let mut client = match $admin.client().await {
-                Ok(client) => client,
-                Err(error) => {
-                    last = Some(error);
-                    break;
+        let patient_until = Instant::now() + ELECTION_PATIENCE;
+        loop {
+            let mut last = "no address given".to_owned();
+            let mut election = false;
+            let mut round = $admin.servers.round().await;
+            while let Some(address) = round.next_address() {
+                // A connection that broke since the last call is worth a new one to the same server.
+                for connection in [Connection::Kept, Connection::New] {
+                    let mut client = match $admin.client(&address, connection).await {
+                        Some(Ok(client)) => client,
+                        Some(Err(reason)) => {
+                            round.refused(&address, None);
+                            last = reason;
+                            break;
+                        }
+                        None => continue,
+                    };
+                    match client.$method($admin.request(message.clone())).await {
+                        Ok(answer) => {
+                            $admin.current = Some((address.clone(), client));
+                            round.answered(&address);
+                            return Ok(answer.into_inner());
+                        }
+                        Err(status) if status.code() == Code::Unavailable => {
+                            let said = NotLeading::from_status(&status);
+                            election |= said.is_some();
+                            round.refused(&address, said);
+                            last = status.message().to_owned();
+                        }
+                        Err(status) => return Err(refused(&status)),
+                    }
                 }
-            };
-            match client.$method($admin.request(message.clone())).await {
-                Ok(answer) => return Ok(answer.into_inner()),
-                Err(status) if status.code() == Code::Unavailable => {
-                    $admin.leave();
-                    last = Some($admin.unreachable(status.message()));
-                }
-                Err(status) => return Err(refused(&status)),
             }
+            if !election || Instant::now() > patient_until {
+                return Err($admin.unreachable(&last));
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
         }
-        Err(last.unwrap_or_else(|| $admin.unreachable("no address given")))
     }};
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    Kept,
+    New,
 }
 
 impl Admin {
@@ -96,7 +126,7 @@ impl Admin {
             .transpose()
             .map_err(|_| AdminError::Refused("the admin secret must be printable ASCII".into()))?;
         Ok(Self {
-            addresses,
+            servers: MetaServers::new(addresses),
             secret,
             current: None,
         })
@@ -179,30 +209,21 @@ impl Admin {
         call!(self, list_nodes, ListNodesRequest {})
     }
 
-    async fn client(&mut self) -> Result<AdminClient<Channel>, AdminError> {
-        if let Some(client) = &self.current {
-            return Ok(client.clone());
+    /// A client of one server; `None` if no connection to it was kept.
+    async fn client(
+        &mut self,
+        address: &str,
+        connection: Connection,
+    ) -> Option<Result<AdminClient<Channel>, String>> {
+        if connection == Connection::Kept {
+            let (_, client) = self.current.take_if(|(kept, _)| kept == address)?;
+            return Some(Ok(client));
         }
-        let mut reason = "no address given".to_owned();
-        for address in &self.addresses {
-            match connect(address, CALL_TIMEOUT).await {
-                Ok(channel) => {
-                    let client =
-                        AdminClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
-                    return Ok(self.current.insert(client).clone());
-                }
-                Err(why) => reason = why,
-            }
-        }
-        Err(self.unreachable(&reason))
-    }
-
-    /// Forgets a meta server that stopped answering; the others come first from now on.
-    fn leave(&mut self) {
-        self.current = None;
-        if !self.addresses.is_empty() {
-            self.addresses.rotate_left(1);
-        }
+        let connected = connect(address, CALL_TIMEOUT).await;
+        Some(
+            connected
+                .map(|channel| AdminClient::new(channel).max_decoding_message_size(LARGEST_ANSWER)),
+        )
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -215,7 +236,7 @@ impl Admin {
 
     fn unreachable(&self, reason: &str) -> AdminError {
         AdminError::Unreachable {
-            addresses: self.addresses.join(", "),
+            addresses: self.servers.names().join(", "),
             reason: reason.to_owned(),
         }
     }

@@ -8,6 +8,7 @@ use crate::metrics::Report;
 use crate::peers::{Introduction, channel};
 use crate::stream_queue::{Batch, Queue};
 use crate::worker::hosted::Hosted;
+use proto::NotLeading;
 use proto::common::NodeAddress;
 use proto::meta::nodes_client::NodesClient;
 use proto::meta::{self, FromNode, from_node};
@@ -18,10 +19,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tulpar_client::MetaServers;
 use types::{Configuration, PartitionId};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a meta server may take to take the node in before the next is asked.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the leader is asked whether it lives, and how long it may take to say so: it may be stopped, and another lead.
+const PING_EVERY: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
 const BEAT: Duration = Duration::from_secs(1);
 /// Replicas in one report.
 const REPORTED_AT_ONCE: usize = 1000;
@@ -195,7 +202,7 @@ fn report(h: &Hosted) -> meta::ReplicaReport {
 pub(crate) struct About {
     pub(crate) introduction: Introduction,
     pub(crate) address: NodeAddress,
-    pub(crate) metas: Vec<String>,
+    pub(crate) metas: MetaServers,
     /// How many bytes the node's data take.
     pub(crate) disk_bytes: Box<dyn Fn() -> u64>,
     /// What was done since it was asked last.
@@ -206,18 +213,33 @@ pub(crate) struct About {
 pub(crate) async fn run(link: MetaLink, about: About, inbox: mpsc::UnboundedSender<Input>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        for meta in &about.metas {
-            let up = converse(&link, &about, meta, &inbox).await;
+        let mut round = about.metas.round().await;
+        while let Some(meta) = round.next_address() {
+            let met = converse(&link, &about, &meta, &inbox).await;
             link.0.queue.borrow_mut().take();
-            if up {
-                pause = FIRST_PAUSE;
-                tracing::warn!(meta, "the stream to the meta server ended");
-                let _ = inbox.send(Input::MetaDown);
+            match met {
+                Met::Leader => {
+                    round.answered(&meta);
+                    pause = FIRST_PAUSE;
+                    tracing::warn!(meta, "the stream to the meta server ended");
+                    let _ = inbox.send(Input::MetaDown);
+                    break;
+                }
+                Met::Refused(said) => round.refused(&meta, said),
             }
         }
-        tokio::time::sleep(pause).await;
+        // All nodes lose their leader at the same moment; they need not all ask at the same moment.
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Whom the node had a stream to.
+enum Met {
+    /// The leader; the stream has ended.
+    Leader,
+    /// One that does not take the node in, and may have said who does.
+    Refused(Option<NotLeading>),
 }
 
 async fn converse(
@@ -225,13 +247,16 @@ async fn converse(
     about: &About,
     meta: &str,
     inbox: &mpsc::UnboundedSender<Input>,
-) -> bool {
+) -> Met {
     let Ok(endpoint) = channel(meta) else {
         tracing::error!(meta, "this is no address of a meta server");
-        return false;
+        return Met::Refused(None);
     };
+    let endpoint = endpoint
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
     let Ok(connection) = endpoint.connect().await else {
-        return false;
+        return Met::Refused(None);
     };
     let (queue, messages) = Queue::<Gathered>::new();
     let hello = message(from_node::Message::Hello(meta::Hello {
@@ -245,11 +270,15 @@ async fn converse(
     let mut client = NodesClient::new(connection)
         .max_decoding_message_size(LARGEST)
         .max_encoding_message_size(LARGEST);
-    let mut answers = match client.join(stream).await {
-        Ok(response) => response.into_inner(),
-        Err(status) => {
+    let mut answers = match tokio::time::timeout(JOIN_TIMEOUT, client.join(stream)).await {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => {
             tracing::debug!(meta, %status, "the meta server does not take this node");
-            return false;
+            return Met::Refused(NotLeading::from_status(&status));
+        }
+        Err(_) => {
+            tracing::debug!(meta, "the meta server does not answer this node");
+            return Met::Refused(None);
         }
     };
     *link.0.queue.borrow_mut() = Some(queue.clone());
@@ -284,5 +313,5 @@ async fn converse(
         }
     }
     queue.close();
-    up
+    if up { Met::Leader } else { Met::Refused(None) }
 }

@@ -38,7 +38,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tonic::transport::server::TcpIncoming;
-use tulpar_client::{Client, ClientOptions};
+use tulpar_client::{Client, ClientOptions, MetaServers};
 use types::{ByteSize, Decree, Durability, Incarnation, PartitionId};
 
 /// Why a replica server did not start, or ended: one line for the operator.
@@ -503,7 +503,7 @@ async fn serve(
     let about = About {
         introduction,
         address,
-        metas: config.meta.clone(),
+        metas: MetaServers::new(config.meta.clone()),
         disk_bytes: {
             let worker = worker.clone();
             Box::new(move || worker.logs.sync.stats().bytes + worker.logs.buffered.stats().bytes)
