@@ -14,7 +14,9 @@ pub(crate) use crate::gateway::serve as gateway;
 /// A meta server.
 pub(crate) fn meta(settings: &Settings, reporter: &Reporter) -> anyhow::Result<()> {
     let config = settings.server()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // One thread may be lost in thought about a million partitions; the session with ZooKeeper must not end by that.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(async {

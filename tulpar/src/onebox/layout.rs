@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// What the command line allows of one kind.
 const MOST_SERVERS: u32 = 64;
+/// What a meta server without an ensemble keeps its cluster in.
+const EMBEDDED: &str = "meta-1/cluster";
 const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const GATEWAY_REDIS: u16 = 6379;
 const REPLICA_REDIS: u16 = 6380;
@@ -49,12 +51,31 @@ pub(super) struct Wanted {
 #[derive(Clone, Debug)]
 pub(super) struct Directory(PathBuf);
 
+/// What a onebox consists of.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// In the order in which they start.
+    pub(super) servers: Vec<Server>,
+    /// See [`Published`].
+    pub(super) zookeeper: Option<String>,
+}
+
+/// What servers are told of the others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surroundings {
+    pub(super) meta: Vec<SocketAddr>,
+    pub(super) zookeeper: Option<String>,
+}
+
 /// The contents of `onebox.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Published {
     /// Where Redis clients connect: the first gateway, or the first replica server if there is none.
     pub(super) redis: Option<SocketAddr>,
     pub(super) meta: Vec<SocketAddr>,
+    /// The ensemble that keeps the cluster's configuration, and the path in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) zookeeper: Option<String>,
     pub(super) servers: Vec<PublishedServer>,
 }
 
@@ -132,19 +153,19 @@ impl Directory {
         &self,
         server: &Server,
         wanted: Wanted,
-        meta: &[SocketAddr],
+        around: &Surroundings,
     ) -> anyhow::Result<()> {
         let path = self.config(&server.name);
-        std::fs::write(&path, self.settings(server, wanted, meta))
+        std::fs::write(&path, self.settings(server, wanted, around))
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    fn settings(&self, server: &Server, wanted: Wanted, meta: &[SocketAddr]) -> String {
+    fn settings(&self, server: &Server, wanted: Wanted, around: &Surroundings) -> String {
         let grpc = quoted(&SocketAddr::from((HOST, wanted.grpc)).to_string());
         let redis = quoted(&SocketAddr::from((HOST, wanted.redis)).to_string());
         let http = quoted(&SocketAddr::from((HOST, wanted.http)).to_string());
         let name = quoted(&server.name);
-        let meta: Vec<String> = meta.iter().map(|a| quoted(&a.to_string())).collect();
+        let meta: Vec<String> = around.meta.iter().map(|a| quoted(&a.to_string())).collect();
         let meta = meta.join(", ");
         let data_dir = self
             .data(server)
@@ -152,7 +173,10 @@ impl Directory {
             .unwrap_or_default();
         let section = match server.role {
             Role::Meta => {
-                format!("[meta]\nlisten = {grpc}\nhttp = {http}\ndata_dir = {data_dir}\n")
+                let zookeeper = quoted(around.zookeeper.as_deref().unwrap_or_default());
+                format!(
+                    "[meta]\nlisten = {grpc}\nhttp = {http}\ndata_dir = {data_dir}\nzookeeper = {zookeeper}\n"
+                )
             }
             Role::Replica => format!(
                 "[replica]\nname = {name}\nlisten = {grpc}\nredis = {redis}\nhttp = {http}\nmeta = [{meta}]\ndata_dir = {data_dir}\n"
@@ -190,8 +214,8 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The servers in the order in which they start.
-pub(super) fn plan(options: &Options, directory: &Directory) -> anyhow::Result<Vec<Server>> {
+/// What is started, by what the user asks for and what the directory holds.
+pub(super) fn plan(options: &Options, directory: &Directory) -> anyhow::Result<Plan> {
     let existing = directory.replica_servers();
     let replicas = match options.replica_servers {
         None if existing > 0 => existing,
@@ -202,20 +226,40 @@ pub(super) fn plan(options: &Options, directory: &Directory) -> anyhow::Result<V
         ),
         Some(asked) => asked,
     };
-    let mut servers = vec![("meta-1".to_owned(), Role::Meta)];
+    let earlier = directory.earlier();
+    let zookeeper = options.zookeeper.clone().or(earlier.zookeeper.clone());
+    if zookeeper.is_some() && directory.0.join(EMBEDDED).exists() {
+        bail!(
+            "the cluster in {} keeps its configuration in {EMBEDDED}; with --zookeeper it would be another cluster",
+            directory.0.display()
+        );
+    }
+    let metas_before = earlier
+        .servers
+        .iter()
+        .filter(|server| server.role == Role::Meta)
+        .count() as u32;
+    let metas = options.meta_servers.unwrap_or(metas_before.max(1));
+    if metas > 1 && zookeeper.is_none() {
+        bail!(
+            "--meta-servers {metas} needs --zookeeper: only an ensemble can tell which of them leads"
+        );
+    }
+    let mut servers = Vec::new();
+    servers.extend((1..=metas).map(|n| (format!("meta-{n}"), Role::Meta)));
     servers.extend((1..=replicas).map(|n| (format!("replica-{n}"), Role::Replica)));
     servers.extend((1..=options.gateways).map(|n| (format!("gateway-{n}"), Role::Gateway)));
 
-    let earlier = directory.earlier();
     let mut ports = Ports::new(options, replicas as u16);
-    servers
+    let servers = servers
         .into_iter()
         .map(|(name, role)| {
             let before = earlier.servers.iter().find(|server| server.name == name);
             let wanted = ports.next(role, before)?;
             Ok(Server { name, role, wanted })
         })
-        .collect()
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Plan { servers, zookeeper })
 }
 
 /// Hands out ports.
@@ -224,6 +268,7 @@ struct Ports {
     scheme: Scheme,
     replica_servers: u16,
     seen: u16,
+    metas_seen: u16,
     replicas_seen: u16,
     gateways_seen: u16,
 }
@@ -248,6 +293,7 @@ impl Ports {
             },
             replica_servers,
             seen: 0,
+            metas_seen: 0,
             replicas_seen: 0,
             gateways_seen: 0,
         }
@@ -257,7 +303,7 @@ impl Ports {
         let mut wanted = match &mut self.scheme {
             Scheme::Usual => Wanted {
                 grpc: match role {
-                    Role::Meta => META_GRPC,
+                    Role::Meta => META_GRPC + self.metas_seen,
                     Role::Replica => REPLICA_GRPC + self.replicas_seen,
                     Role::Gateway => 0,
                 },
@@ -298,7 +344,7 @@ impl Ports {
         };
         self.seen += 1;
         match role {
-            Role::Meta => {}
+            Role::Meta => self.metas_seen += 1,
             Role::Replica => self.replicas_seen += 1,
             Role::Gateway => {
                 if self.gateways_seen == 0
@@ -332,6 +378,7 @@ mod tests {
         let line = Line::parse_from(std::iter::once(&"onebox").chain(arguments));
         plan(&line.options, directory)
             .unwrap()
+            .servers
             .into_iter()
             .map(|Server { name, wanted, .. }| (name, wanted.grpc, wanted.redis, wanted.http))
             .collect()
@@ -408,6 +455,60 @@ mod tests {
                 ("gateway-1", 0, 0, 0)
             ])
         );
+    }
+
+    #[test]
+    fn several_meta_servers_need_an_ensemble_and_the_directory_remembers_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Directory::open(scratch.path()).unwrap();
+        let line = Line::parse_from(["onebox", "--meta-servers", "2"]);
+        let refused = plan(&line.options, &directory).unwrap_err().to_string();
+        assert!(refused.contains("--zookeeper"), "{refused}");
+        let arguments = [
+            "--meta-servers",
+            "2",
+            "--zookeeper",
+            "zk:2181/t",
+            "--gateways",
+            "0",
+        ];
+        let names = |ports: Vec<(String, u16, u16)>| -> Vec<(String, u16)> {
+            ports
+                .into_iter()
+                .take(3)
+                .map(|(name, grpc, _)| (name, grpc))
+                .collect()
+        };
+        let planned = names(ports(&directory, &arguments));
+        assert_eq!(
+            planned,
+            [
+                ("meta-1".into(), 34601),
+                ("meta-2".into(), 34602),
+                ("replica-1".into(), 34801)
+            ]
+        );
+        let line = Line::parse_from(std::iter::once(&"onebox").chain(&arguments));
+        let Plan { servers, zookeeper } = plan(&line.options, &directory).unwrap();
+        let entry = |server: &Server| directory.entry(server, Some(1), Listening::default());
+        let published = Published {
+            zookeeper,
+            servers: servers.iter().map(entry).collect(),
+            ..Published::default()
+        };
+        directory.publish(&published).unwrap();
+        assert_eq!(names(ports(&directory, &[])), planned);
+    }
+
+    #[test]
+    fn a_cluster_that_keeps_its_configuration_itself_is_not_started_on_an_ensemble() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Directory::open(scratch.path()).unwrap();
+        std::fs::create_dir(scratch.path().join("meta-1")).unwrap();
+        std::fs::write(scratch.path().join(EMBEDDED), "").unwrap();
+        let line = Line::parse_from(["onebox", "--zookeeper", "zk:2181/t"]);
+        let refused = plan(&line.options, &directory).unwrap_err().to_string();
+        assert!(refused.contains("another cluster"), "{refused}");
     }
 
     #[test]

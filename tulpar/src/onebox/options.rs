@@ -15,6 +15,12 @@ pub(crate) struct Options {
     /// How many gateways.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=64))]
     pub(crate) gateways: u32,
+    /// How many meta servers; more than one needs --zookeeper [new directory: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub(crate) meta_servers: Option<u32>,
+    /// The ensemble that keeps the cluster's configuration, and the cluster's path in it [none: the one meta server keeps it].
+    #[arg(long, value_name = "HOST:PORT,.../PATH")]
+    pub(crate) zookeeper: Option<String>,
     /// Partitions of the table `default`, which a new cluster begins with.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=16384))]
     pub(crate) partitions: u32,

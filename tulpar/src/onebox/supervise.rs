@@ -3,7 +3,7 @@
 //! One task per server keeps it running and reports what happens; one loop hears the reports, keeps `onebox.json` true and
 //! talks to the user. Everything runs on the main thread (see `process::start`).
 
-use super::layout::{Directory, Published, Server, Wanted, plan};
+use super::layout::{Directory, Plan, Published, Server, Surroundings, Wanted, plan};
 use super::options::Options;
 use super::{process, table};
 use crate::settings::Role;
@@ -93,6 +93,7 @@ enum What {
 
 struct Onebox {
     directory: Directory,
+    zookeeper: Option<String>,
     servers: Vec<Server>,
     state: Vec<State>,
     tasks: Vec<(Role, JoinHandle<()>)>,
@@ -111,13 +112,14 @@ struct State {
 
 impl Onebox {
     fn new(directory: Directory, options: &Options) -> anyhow::Result<Self> {
-        let servers = plan(options, &directory)?;
+        let Plan { servers, zookeeper } = plan(options, &directory)?;
         let (report, reports) = mpsc::channel(1024);
         Ok(Self {
             state: vec![State::default(); servers.len()],
             tasks: Vec::new(),
             running: watch::Sender::new(STOP_ORDER.to_vec()),
             directory,
+            zookeeper,
             servers,
             report,
             reports,
@@ -127,11 +129,14 @@ impl Onebox {
     /// Starts everything, says so, and keeps it running until a signal comes. An error means that the start failed.
     async fn serve(&mut self, options: &Options, signals: &mut Signals) -> anyhow::Result<()> {
         for role in [Role::Meta, Role::Replica, Role::Gateway] {
-            let meta = self.meta();
+            let around = Surroundings {
+                meta: self.meta(),
+                zookeeper: self.zookeeper.clone(),
+            };
             for (index, server) in self.servers.iter().enumerate() {
                 if server.role == role {
                     self.tasks
-                        .push((role, self.keep(index, server.clone(), meta.clone())));
+                        .push((role, self.keep(index, server.clone(), around.clone())));
                 }
             }
             while !self.all_ready(role) {
@@ -217,6 +222,7 @@ impl Onebox {
         Published {
             redis: first(Role::Gateway).or_else(|| first(Role::Replica)),
             meta: self.meta(),
+            zookeeper: self.zookeeper.clone(),
             servers: self
                 .servers
                 .iter()
@@ -270,11 +276,11 @@ impl Onebox {
             .all(|(server, state)| server.role != role || state.was_ready)
     }
 
-    fn keep(&self, index: usize, server: Server, meta: Vec<SocketAddr>) -> JoinHandle<()> {
+    fn keep(&self, index: usize, server: Server, around: Surroundings) -> JoinHandle<()> {
         let keeper = Keeper {
             index,
             server,
-            meta,
+            around,
             directory: self.directory.clone(),
             report: self.report.clone(),
         };
@@ -302,7 +308,7 @@ impl Onebox {
 struct Keeper {
     index: usize,
     server: Server,
-    meta: Vec<SocketAddr>,
+    around: Surroundings,
     directory: Directory,
     report: mpsc::Sender<Event>,
 }
@@ -351,12 +357,12 @@ impl Keeper {
     /// Starts the server; from then on it keeps the ports it got.
     async fn start(&self, wanted: &mut Wanted) -> anyhow::Result<process::Process> {
         self.directory
-            .configure(&self.server, *wanted, &self.meta)?;
+            .configure(&self.server, *wanted, &self.around)?;
         let mut started = process::start(&self.directory, &self.server).await;
         if started.is_err() && wanted.may_move {
             *wanted = Wanted::default();
             self.directory
-                .configure(&self.server, *wanted, &self.meta)?;
+                .configure(&self.server, *wanted, &self.around)?;
             started = process::start(&self.directory, &self.server).await;
         }
         let process = started?;
