@@ -1,17 +1,20 @@
 //! What an outage costs, each figure by one command: see docs/faults.md.
 //!
 //! Reading order: [`probes`] ask all partitions all the time, [`outages`] are the ways in which a server goes away, [`increments`] counts
-//! what must be counted exactly, [`power`] and [`flips`] what disks must not lose, [`price`] what all this costs while nothing fails, [`report`] prints.
+//! what must be counted exactly, [`leaders`] loses meta servers and ZooKeeper, [`scale`] has many nodes (which [`simulated`] pretends to be), [`power`] and [`flips`] what disks must not lose, [`price`] what all this costs while nothing fails, [`report`] prints.
 //!
 //! Nothing is asserted about times: they depend on the machine. What must never be (a wrong read, a lost write) ends the program with 1.
 
 mod flips;
 mod increments;
+mod leaders;
 mod outages;
 mod power;
 mod price;
 mod probes;
 mod report;
+mod scale;
+mod simulated;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -61,6 +64,33 @@ enum Figure {
         #[arg(long, default_value_t = 10)]
         minutes: u64,
     },
+    /// kill -9 of the meta server that leads three, under load and while tables are created.
+    Leader {
+        /// Kills.
+        #[arg(long, default_value_t = 100)]
+        count: usize,
+        /// ZooKeeper's session timeout.
+        #[arg(long, default_value = "2s")]
+        session: String,
+    },
+    /// ZooKeeper's leader is killed, then the whole ensemble is down: errors on the data path.
+    Ensemble {
+        /// How long.
+        #[arg(long, default_value_t = 5)]
+        minutes: u64,
+        /// ZooKeeper's session timeout.
+        #[arg(long, default_value = "2s")]
+        session: String,
+    },
+    /// A meta leader with many nodes and partitions, all of them simulated.
+    Scale {
+        /// Replica servers.
+        #[arg(long, default_value_t = 1000)]
+        nodes: u32,
+        /// Partitions, of three copies each.
+        #[arg(long, default_value_t = 100_000)]
+        partitions: u32,
+    },
     /// INCR and HINCRBY over 1,000 keys while replies are lost and primaries are killed: exact counts.
     Increments {
         /// Increments, at least.
@@ -105,6 +135,12 @@ fn main() -> ExitCode {
         Figure::Stop { count } => outages::stop(durability, count),
         Figure::Graceful { count } => outages::graceful(durability, count),
         Figure::Meta { minutes: down } => outages::meta(durability, minutes(down)),
+        Figure::Leader { count, session } => leaders::kill(durability, seed, count, &session),
+        Figure::Ensemble {
+            minutes: down,
+            session,
+        } => leaders::ensemble(durability, seed, minutes(down), &session),
+        Figure::Scale { nodes, partitions } => scale::run(nodes, partitions),
         Figure::Increments {
             count,
             minutes: least,
