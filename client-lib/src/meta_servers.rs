@@ -117,10 +117,10 @@ mod tests {
         MetaServers::new(names.iter().map(|&name| name.to_owned()))
     }
 
-    fn named(leader: &str) -> Option<NotLeading> {
-        Some(NotLeading {
+    fn named(leader: &str) -> NotLeading {
+        NotLeading {
             leader: Some(leader.to_owned()),
-        })
+        }
     }
 
     #[tokio::test]
@@ -129,7 +129,7 @@ mod tests {
         let mut round = servers.round().await;
         let first = round.next_address().unwrap();
         assert_eq!(first, "127.0.0.1:1");
-        round.refused(&first, named("127.0.0.1:3"));
+        round.refused(&first, Some(named("127.0.0.1:3")));
         let third = round.next_address().unwrap();
         assert_eq!(third, "127.0.0.1:3");
         round.answered(&third);
@@ -145,7 +145,7 @@ mod tests {
         let mut asked = Vec::new();
         while let Some(address) = round.next_address() {
             let other = if address.ends_with('1') { 2 } else { 1 };
-            round.refused(&address, named(&format!("127.0.0.1:{other}")));
+            round.refused(&address, Some(named(&format!("127.0.0.1:{other}"))));
             asked.push(address);
         }
         assert_eq!(asked, ["127.0.0.1:1", "127.0.0.1:2"]);
@@ -158,7 +158,7 @@ mod tests {
         let mut asked = 0;
         while let Some(address) = round.next_address() {
             asked += 1;
-            round.refused(&address, named(&format!("127.0.0.1:{}", asked + 1)));
+            round.refused(&address, Some(named(&format!("127.0.0.1:{}", asked + 1))));
         }
         assert_eq!(asked, MOST_ASKED);
     }

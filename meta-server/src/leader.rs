@@ -6,9 +6,7 @@ pub(crate) mod terms;
 use crate::convert;
 use crate::store::{Term, WriteError};
 use crate::streams::{Feed, Sent, SessionId, Sessions, Watchers};
-use placement::{
-    Action, BatchId, Cluster, Event, Health, NodeAddress, Request, Token, Write,
-};
+use placement::{Action, BatchId, Cluster, Event, Health, NodeAddress, Request, Token, Write};
 use proto::meta;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;

@@ -20,7 +20,7 @@ use tonic::Code;
 use types::TableId;
 use zookeeper_client::{Client, Error};
 
-const SESSION: Duration = Duration::from_millis(1000);
+const SESSION: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn store_as(ensemble: &str, user: &str, password: &str) -> ZooKeeperStore {

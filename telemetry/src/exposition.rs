@@ -130,7 +130,7 @@ impl Family {
             Value::Seconds(counts) => {
                 let bounds = BOUNDS.iter().map(std::time::Duration::as_secs_f64);
                 let buckets: Vec<(f64, u64)> =
-                    bounds.chain([f64::MAX]).zip(counts.buckets).collect();
+                    bounds.chain([f64::INFINITY]).zip(counts.buckets).collect();
                 let sum = counts.sum.as_secs_f64();
                 metric.encode_histogram::<NoLabelSet>(sum, counts.total(), &buckets, None)
             }

@@ -100,7 +100,7 @@ impl<S: MetadataStore> Terms<S> {
             match term.run(&mut self.commands, &mut self.stop).await {
                 TermEnd::Stopped => return Ok(()),
                 TermEnd::Over => {
-                    tracing::warn!("another meta server may lead now; competing again")
+                    tracing::warn!("another meta server may lead now; competing again");
                 }
                 TermEnd::Failed(error) => tracing::error!(
                     "a write to the metadata store failed, beginning a new term: {error}"

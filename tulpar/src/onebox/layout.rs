@@ -472,11 +472,11 @@ mod tests {
             "--gateways",
             "0",
         ];
-        let names = |ports: Vec<(String, u16, u16)>| -> Vec<(String, u16)> {
+        let names = |ports: Vec<Ports>| -> Vec<(String, u16)> {
             ports
                 .into_iter()
                 .take(3)
-                .map(|(name, grpc, _)| (name, grpc))
+                .map(|(name, grpc, ..)| (name, grpc))
                 .collect()
         };
         let planned = names(ports(&directory, &arguments));

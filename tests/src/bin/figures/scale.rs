@@ -64,7 +64,8 @@ pub(crate) fn run(nodes: u32, partitions: u32) -> bool {
     let pid = servers[first].pid().expect("it runs");
     let before = process::used(pid);
     std::thread::sleep(IDLE);
-    let idle = (process::used(pid) - before).as_secs_f64() / IDLE.as_secs_f64();
+    let used = process::used(pid).saturating_sub(before);
+    let idle = used.as_secs_f64() / IDLE.as_secs_f64();
     let what = format!("{nodes} nodes, {partitions} partitions of {COPIES} copies");
     line(
         &format!("{what}: the idle leader"),

@@ -152,7 +152,7 @@ impl Nodes {
                     mine.then(|| proposal(partition, without(known, dead)))
                 })
                 .collect();
-            propose(&disk, proposals);
+            propose(&disk, &proposals);
         }
         lost
     }
@@ -202,7 +202,7 @@ fn message(message: from_node::Message) -> FromNode {
     }
 }
 
-fn propose(disk: &Disk, proposals: Vec<Proposal>) {
+fn propose(disk: &Disk, proposals: &[Proposal]) {
     let Some(say) = &disk.say else {
         return;
     };
@@ -264,7 +264,7 @@ async fn converse(node: u64, address: &str, disk: &Shared) -> Result<(), tonic::
                 Some(Err(_)) | None => return Ok(()),
             },
             _ = beats.tick() => {
-                let _ = say.send(message(from_node::Message::Beat(Beat { disk_bytes: 0 })));
+                let _ = say.send(message(from_node::Message::Beat(Beat::default())));
             }
         }
     }
@@ -340,7 +340,7 @@ fn obey(node: u64, told: ToNode, disk: &Shared, say: &mpsc::UnboundedSender<From
                         counter: 1,
                     }),
                 });
-                propose(&disk, vec![proposal(partition, with)]);
+                propose(&disk, &[proposal(partition, with)]);
             }
         }
         Some(to_node::Message::Delete(delete)) => {
