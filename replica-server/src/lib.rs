@@ -1,6 +1,6 @@
 //! A replica server: the shell around the protocol's core, the commit log and the storage engine.
 //!
-//! Reading order: `run` (what is started), `ending` and `hand_over`, `directory` and `cluster` (who this node is, what it knows of others),
+//! Reading order: `run` (what is started), `ports` and `storage` (what is opened for it), `ending` and `hand_over`, `directory` and `cluster` (who this node is, what it knows of others),
 //! `worker` (replicas and commands), `services` (the ports), `peers` (other replica servers), `meta_link` (the meta leader),
 //! `stream_queue` and `inbox` (what connects them), `clock` and `clock_watch`, `room` (whether the disk has any), `scrub` and `compare` (damage is looked for), [`metrics`] (what it shows of itself). [`remote`] is a gateway's way to all replica servers.
 //!
@@ -21,15 +21,18 @@ mod inbox;
 mod meta_link;
 pub mod metrics;
 mod peers;
+mod ports;
 pub mod remote;
 mod room;
 mod run;
 mod scrub;
 mod services;
+mod storage;
 mod stream_queue;
 mod worker;
 
 pub use config::{Budgets, Digest, Learn, Leases, ReplicaConfig, RespLimits, Scrub};
 pub use directory::DirectoryError;
 pub use ending::Ending;
-pub use run::{Listening, StartError, run};
+pub use ports::Listening;
+pub use run::{StartError, run};

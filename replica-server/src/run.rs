@@ -1,4 +1,4 @@
-//! One replica server, from its configuration to its end: opens the directory, starts the threads, serves, stops.
+//! One replica server, from its configuration to its end: has its parts opened, starts the threads, serves, stops.
 
 use crate::cluster::Known;
 use crate::config::ReplicaConfig;
@@ -13,15 +13,15 @@ use crate::peers::checkpoint::Pace;
 use crate::peers::clocks::Clocks;
 use crate::peers::incoming::{self, PeersService};
 use crate::peers::{Arrivals, Introduction, Peers};
+use crate::ports::{self, Listening, Ports};
 use crate::remote::RemoteBackend;
 use crate::room;
 use crate::services::data::{self, DataService};
 use crate::services::inspect::{self, InspectService};
 use crate::services::resp::LocalBackend;
 use crate::worker::{Found, Logs, Parts, SharedLeases, Worker};
-use crate::{clock, clock_watch, compare, scrub, worker};
-use commit_log::{Completions, DirectIo, Directory, Log, LogOptions};
-use engine::{Engine, EngineOptions, Hooks, Memory};
+use crate::{clock, clock_watch, compare, scrub, storage};
+use engine::Engine;
 use proto::common::NodeAddress;
 use proto::data::data_server::DataServer;
 use proto::inspect::inspect_server::InspectServer;
@@ -29,17 +29,15 @@ use proto::peer::peers_server::PeersServer;
 use replication::{Afterwards, Leases};
 use rustix::process::{Resource, getrlimit};
 use std::cell::RefCell;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tonic::transport::server::TcpIncoming;
 use tulpar_client::{Client, ClientOptions, MetaServers};
-use types::{ByteSize, Decree, Durability, Incarnation, PartitionId};
 
 /// Why a replica server did not start, or ended: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -79,25 +77,6 @@ pub enum StartError {
     Failed(String),
 }
 
-/// What was really bound.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Listening {
-    /// The gRPC services.
-    pub grpc: SocketAddr,
-    /// The RESP port.
-    pub redis: SocketAddr,
-    /// Health, readiness and metrics.
-    pub http: Option<SocketAddr>,
-}
-
-struct Ports {
-    grpc: TcpListener,
-    redis: TcpListener,
-    beacons: TcpListener,
-    http: Option<TcpListener>,
-    listening: Listening,
-}
-
 /// Runs a replica server on this thread and some of its own, until `shutdown` says how (dropped: at once) or it must stop.
 ///
 /// `ready` is called once, when the directory is open and both ports accept; the meta server may not have been reached by then.
@@ -109,7 +88,7 @@ pub fn run(
     config.check().map_err(StartError::Config)?;
     check_open_files(config.budgets.open_partitions)?;
     let directory = DataDirectory::open(&config.data_dir, config.leases.grace)?;
-    let mut ports = bind(&config)?;
+    let mut ports = ports::bind(&config)?;
     let shown = Arc::new(Shown::default());
     let http = ports.http.take();
     let _http = http
@@ -119,7 +98,7 @@ pub fn run(
     let (inbox, inputs) = mpsc::unbounded_channel();
     let known = directory.known()?;
     let timings = Arc::new(Timings::default());
-    let (engine, logs, found) = open_storage(&config, &directory, &inbox, &timings)?;
+    let (engine, logs, found) = storage::open(&config, &directory, &inbox, &timings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -151,172 +130,6 @@ fn check_open_files(partitions: usize) -> Result<(), StartError> {
         return Err(StartError::System(text));
     }
     Ok(())
-}
-
-fn bind(config: &ReplicaConfig) -> Result<Ports, StartError> {
-    let refused = |address: &str, reason: String| StartError::Listen {
-        address: address.to_owned(),
-        reason,
-    };
-    let resolve = |address: &str| -> Result<SocketAddr, StartError> {
-        let found = address
-            .to_socket_addrs()
-            .map_err(|error| refused(address, error.to_string()))?
-            .next();
-        let found = found.ok_or_else(|| refused(address, "it names no address".into()))?;
-        if !found.ip().is_loopback() && !config.allow_unauthenticated {
-            let text = "it is reached from other machines, but nobody has to say who they are; set allow_unauthenticated = true if that is meant";
-            return Err(refused(address, text.into()));
-        }
-        Ok(found)
-    };
-    let bound = |address: &str| -> Result<TcpListener, StartError> {
-        resp_gateway::bind(resolve(address)?).map_err(|error| refused(address, error.to_string()))
-    };
-    let (grpc, redis) = (bound(&config.listen)?, bound(&config.redis)?);
-    let local = |listener: &TcpListener| {
-        listener
-            .local_addr()
-            .map_err(|error| StartError::System(error.to_string()))
-    };
-    let http = telemetry::bind(&config.http())?;
-    let listening = Listening {
-        grpc: local(&grpc)?,
-        redis: local(&redis)?,
-        http: http.as_ref().map(local).transpose()?,
-    };
-    let beacons = bound(&SocketAddr::new(listening.grpc.ip(), 0).to_string())?;
-    Ok(Ports {
-        grpc,
-        redis,
-        beacons,
-        http,
-        listening,
-    })
-}
-
-/// Hands tickets of a log to the worker.
-struct ToInbox {
-    inbox: mpsc::UnboundedSender<Input>,
-    durability: Durability,
-    timings: Arc<Timings>,
-}
-
-impl Completions for ToInbox {
-    fn flushed(&self, tickets: &[u64]) {
-        let _ = self.inbox.send(Input::Flushed(tickets.to_vec()));
-    }
-
-    fn failed(&self, reason: &str) {
-        let _ = self.inbox.send(Input::LogFailed(reason.to_owned()));
-    }
-
-    fn disk_took(&self, time: Duration) {
-        self.timings.log(self.durability).record(time);
-    }
-}
-
-fn open_storage(
-    config: &ReplicaConfig,
-    directory: &DataDirectory,
-    inbox: &mpsc::UnboundedSender<Input>,
-    timings: &Arc<Timings>,
-) -> Result<(Engine, Logs, Vec<Found>), StartError> {
-    let data = directory.part("data");
-    let buffered_log: Arc<OnceLock<Log>> = Arc::default();
-    let options = EngineOptions {
-        block_cache: config.budgets.block_cache.bytes(),
-        row_cache: config.budgets.row_cache.bytes(),
-        overlay_budget: config.budgets.overlay.bytes(),
-        memtable_budget: config.budgets.memtables.bytes(),
-        max_open: config.budgets.open_partitions,
-        limits: commands::Limits {
-            key: config.resp.max_key.bytes(),
-            ..commands::Limits::default()
-        },
-        ..EngineOptions::at(&data)
-    };
-    let (events, syncing) = (inbox.clone(), buffered_log.clone());
-    let hooks = Hooks {
-        events: Box::new(move |event| drop(events.send(Input::Engine(event)))),
-        // What is committed in durability sync is synced; only the buffered log may be behind.
-        sync_log: Box::new(move |partition, decree| {
-            let log = syncing.get().ok_or("the log is not open yet")?;
-            if log.is_synced(partition, decree) {
-                return Ok(());
-            }
-            log.wait_synced().map_err(|error| error.to_string())
-        }),
-    };
-    let failed = |part, path: &PathBuf| {
-        let path = path.clone();
-        move |error: &dyn std::fmt::Display| StartError::Open {
-            part,
-            path,
-            reason: error.to_string(),
-        }
-    };
-    let engine = Engine::open(options, hooks).map_err(|error| failed("storage", &data)(&error))?;
-    let durable: std::collections::HashMap<PartitionId, Decree> = engine
-        .partitions()
-        .into_iter()
-        .map(|(id, applied)| (id, applied.decree))
-        .collect();
-    let durable = |partition: PartitionId| durable.get(&partition).copied().unwrap_or_default();
-    let mut finder = worker::Finder::default();
-    let mut open = |durability: Durability| -> Result<Log, StartError> {
-        let path = directory.part("log").join(durability.to_string());
-        let disk = Directory::open(&path, DirectIo::Auto)
-            .map_err(|error| failed("the log", &path)(&error))?;
-        let options = LogOptions {
-            budget: config.budgets.log,
-            segment_size: segment_size(config.budgets.log),
-            // What learners still need of the log; beyond it they get a fresh checkpoint.
-            pinned: ByteSize(config.budgets.log.0 / 4),
-            ..LogOptions::new(durability)
-        };
-        let mut visit = |record| finder.record(record, durability, &durable);
-        let completions = Box::new(ToInbox {
-            inbox: inbox.clone(),
-            durability,
-            timings: timings.clone(),
-        });
-        let (log, recovery) = Log::open(Arc::new(disk), options, &durable, &mut visit, completions)
-            .map_err(|error| failed("the log", &path)(&error))?;
-        tracing::info!(%durability, mutations = recovery.mutations, partitions = recovery.partitions, torn_bytes = recovery.torn_bytes, "log recovered");
-        for partition in recovery.quarantined {
-            tracing::error!(%partition, "the log of this replica is damaged: it learns anew from another member");
-            finder.quarantine(partition, durability, durable(partition));
-        }
-        Ok(log)
-    };
-    let logs = Logs {
-        sync: open(Durability::Sync)?,
-        buffered: open(Durability::Buffered)?,
-    };
-    let _ = buffered_log.set(logs.buffered.clone());
-    let new_node = directory.incarnation == Incarnation(1);
-    match engine.memory() {
-        Memory::Whole => {}
-        Memory::None if new_node => {}
-        Memory::None | Memory::Partial => finder.storage_unknown(),
-    }
-    for (partition, _) in engine.partitions() {
-        if !finder.knows(partition) && !finder.deleted.contains(&partition) {
-            tracing::error!(%partition, "the log does not mention this replica, so its files are no copy: they are removed");
-            engine.remove(partition);
-        }
-    }
-    for deleted in std::mem::take(&mut finder.deleted) {
-        engine.remove(deleted);
-    }
-    Ok((engine, logs, finder.finish()))
-}
-
-/// A log goes away segment by segment: a small one needs small ones.
-fn segment_size(budget: ByteSize) -> ByteSize {
-    let size = (budget.0 / 16).next_multiple_of(1 << 20);
-    ByteSize(size.clamp(1 << 20, 64 << 20))
 }
 
 #[allow(

@@ -17,7 +17,8 @@
 //! where copies should be (`placement`), noticing that this node hangs (R6, the server's), and expiry (R7, the evaluator's).
 //!
 //! Reading order: [`Event`], [`Action`], [`Message`], then `replica` (the entrance), `install` (new configurations), `primary`,
-//! `serving`, `follower`, `freshness`, `lag`, `proposing`, `teaching` and `learning` (the two sides of a learn), `recovery`, and [`Leases`] beside them.
+//! `members` and `resending` beside it, `serving`, `follower`, `freshness`, `lag`, `proposing`, `teaching` and `learning` (the two sides of a
+//! learn), `recovery`, and [`Leases`] beside them.
 //!
 //! # The rules
 //!
@@ -69,6 +70,7 @@ mod install;
 mod lag;
 mod learning;
 mod lease;
+mod members;
 mod message;
 mod peer;
 pub mod planted;
@@ -78,6 +80,7 @@ mod proposing;
 mod recovery;
 mod refusal;
 mod replica;
+mod resending;
 mod serving;
 mod settings;
 mod standing;

@@ -1,6 +1,7 @@
 //! The primary's daily work: prepares, acknowledgements, commits, and how a new one becomes able to serve (rules R3, C1, C2, C3).
 //!
-//! Learners' progress is in `teaching`, changes of configuration in `proposing`. Evaluating commands is the shell's.
+//! Who of the members is lost is seen in `members`, what is sent again in `resending`. Learners' progress is in `teaching`, changes of
+//! configuration in `proposing`. Evaluating commands is the shell's.
 
 use crate::appends::{Appends, Written};
 use crate::peer::{Peer, Quiet};
@@ -8,7 +9,7 @@ use crate::planted::{Bug, planted};
 use crate::prepared::{PreparedList, weight};
 use crate::proposing::Obeyed;
 use crate::replica::{Replica, Role};
-use crate::{Action, Flush, Leases, Message, Settings};
+use crate::{Action, Flush, Leases, Settings};
 use bytes::Bytes;
 use types::{
     Ballot, Configuration, Decree, Incarnation, Instant, LearnSignature, Mutation, NodeId,
@@ -34,7 +35,7 @@ pub(crate) struct Primary {
     owed: usize,
     pub(crate) peers: Vec<Peer>,
     /// When to tell the peers of the last commit.
-    quiet_at: Option<Instant>,
+    pub(crate) quiet_at: Option<Instant>,
     /// How many offers to learn were made under this ballot.
     pub(crate) offers: u64,
 }
@@ -101,7 +102,7 @@ impl Primary {
         next
     }
 
-    fn quiet(&self) -> Quiet {
+    pub(crate) fn quiet(&self) -> Quiet {
         match self.quiet_at {
             Some(_) => Quiet::Pending,
             None => Quiet::Told,
@@ -133,25 +134,6 @@ impl Primary {
             .owed
             .saturating_sub(prepared.get(decree).map_or(0, weight));
         self.flushed = decree;
-    }
-
-    pub(crate) fn deadline(&self, replica: &Replica) -> Option<Instant> {
-        if !self.persisted {
-            return None;
-        }
-        let (committed, settings) = (replica.committed(), &replica.settings);
-        let quiet = self.quiet();
-        let grace = (!self.grace_over).then_some(self.grace_check);
-        let lag_matters = replica.proposal.is_none() && replica.can_spare_one();
-        let peers = self.peers.iter().flat_map(|peer| {
-            let lag = peer.lags_at(settings).filter(|_| lag_matters);
-            [
-                peer.resend_at(committed, quiet, settings),
-                lag,
-                peer.despair_at(settings),
-            ]
-        });
-        peers.chain([grace, self.quiet_at]).flatten().min()
     }
 
     /// Sends and appends what has not been, within bounds.
@@ -274,38 +256,6 @@ impl Replica {
         self.teach(now, leases, actions);
     }
 
-    /// Proposes the removal of the first member that is lost and gave no sign of life since.
-    fn remove_lost(&mut self, now: Instant, leases: &Leases, actions: &mut Vec<Action>) {
-        let can_spare_one = self.can_spare_one();
-        let Role::Primary(primary) = &mut self.role else {
-            return;
-        };
-        let mut gone = None;
-        for peer in primary.peers.iter_mut().filter(|peer| !peer.is_learner()) {
-            if !peer.disowned
-                && peer
-                    .lost
-                    .is_some_and(|lost| leases.heard_since(peer.node, lost))
-            {
-                peer.lost = None;
-            }
-            let lags = can_spare_one && peer.lags_at(&self.settings).is_some_and(|at| at <= now);
-            if gone.is_none() && (peer.lost.is_some() || lags) {
-                gone = Some(peer.node);
-            }
-        }
-        if let Some(node) = gone {
-            self.propose_removal(now, node, actions);
-        }
-    }
-
-    /// Lag alone never takes a table below the members that its writes need.
-    pub(crate) fn can_spare_one(&self) -> bool {
-        self.configuration
-            .as_ref()
-            .is_some_and(|known| known.len() > self.settings.min_replicas)
-    }
-
     pub(crate) fn on_truncate_ack(
         &mut self,
         now: Instant,
@@ -355,180 +305,6 @@ impl Replica {
             } else {
                 peer.acknowledged(now, prepared, list);
             }
-        }
-    }
-
-    /// C5: a member's disk disowns it, or a learner's learn is lost.
-    pub(crate) fn on_not_member(
-        &mut self,
-        now: Instant,
-        from: NodeId,
-        ballot: Ballot,
-        actions: &mut Vec<Action>,
-    ) {
-        let obeyed = self.obeys(from);
-        let Role::Primary(primary) = &mut self.role else {
-            // A primary that its own disk disowns will never serve.
-            return self.on_resign(now, from, ballot, actions);
-        };
-        if primary.ballot != ballot {
-            return;
-        }
-        if let Some(peer) = primary.peer(from).filter(|peer| !peer.is_learner()) {
-            (peer.lost, peer.disowned, peer.life) = (Some(now), true, None);
-        } else if !obeyed {
-            self.dismiss(from, actions);
-        }
-    }
-
-    /// A secondary has no stream.
-    pub(crate) fn on_join(
-        &mut self,
-        now: Instant,
-        from: NodeId,
-        ballot: Ballot,
-        actions: &mut Vec<Action>,
-    ) {
-        if ballot < self.ballot() {
-            return self.send_stale(from, actions);
-        }
-        let disowned = !self.is_member();
-        let Some(configuration) = self
-            .configuration
-            .as_ref()
-            .filter(|known| known.ballot == ballot)
-        else {
-            // Whoever thinks that this replica leads a ballot that it never heard of, or lost, must not wait if it never can.
-            if self.standing.whole().is_none() {
-                let message = Message::NotMember { ballot };
-                actions.push(Action::Send { to: from, message });
-            }
-            return;
-        };
-        match &mut self.role {
-            Role::Primary(primary) if primary.persisted => {
-                let last = primary.last;
-                if let Some(peer) = primary.peer(from).filter(|peer| !peer.is_learner()) {
-                    // Whatever vouched or took prepares before was another life of it.
-                    peer.life = None;
-                    peer.rewind();
-                    peer.attempted(now);
-                    actions.push(peer.truncate(configuration, last));
-                }
-            }
-            Role::Inactive if configuration.primary.node == self.identity.me && disowned => {
-                let message = Message::Resign { ballot };
-                actions.push(Action::Send { to: from, message });
-            }
-            Role::Inactive | Role::Follower(_) | Role::Primary(_) => {}
-        }
-    }
-
-    /// A member or learner is out of sight.
-    pub(crate) fn lose_peer(&mut self, now: Instant, node: NodeId, actions: &mut Vec<Action>) {
-        let obeyed = self.obeys(node);
-        let Role::Primary(primary) = &mut self.role else {
-            return;
-        };
-        let Some(peer) = primary.peer(node) else {
-            return;
-        };
-        // R1: a node that restarted must vouch again; C4: a learner must have flushed everything in this session.
-        if !planted(Bug::CountsAnyLife) {
-            peer.life = None;
-        }
-        if !peer.is_learner() {
-            peer.lost.get_or_insert(now);
-        } else if !obeyed {
-            self.dismiss(node, actions);
-        }
-    }
-
-    /// The primary's timers.
-    pub(crate) fn primary_tick(
-        &mut self,
-        now: Instant,
-        leases: &Leases,
-        actions: &mut Vec<Action>,
-    ) {
-        let committed = self.prepared.committed();
-        let (Role::Primary(primary), Some(configuration)) = (&mut self.role, &self.configuration)
-        else {
-            return;
-        };
-        if !primary.persisted {
-            return;
-        }
-        let (ballot, last) = (primary.ballot, primary.last);
-        let due = primary.quiet_at.is_some_and(|at| at <= now);
-        if due {
-            primary.quiet_at = None;
-        }
-        let quiet = primary.quiet();
-        for peer in &mut primary.peers {
-            let untold = peer.told < committed && peer.hears_commits();
-            if due && untold {
-                peer.told = committed;
-                // What it owes it owes since before.
-                if !peer.owes() {
-                    peer.advanced(now);
-                }
-                let message = Message::Committed { ballot, committed };
-                actions.push(Action::Send {
-                    to: peer.node,
-                    message,
-                });
-            } else if peer
-                .resend_at(committed, quiet, &self.settings)
-                .is_some_and(|at| at <= now)
-            {
-                // It may have fallen silent before this ballot, and nobody says that again.
-                if leases.silent(peer.node, now) {
-                    peer.lost.get_or_insert(now);
-                }
-                peer.resend(now, (configuration, last), committed, actions);
-            }
-        }
-        self.despair(now, actions);
-    }
-}
-
-impl Peer {
-    fn hears_commits(&self) -> bool {
-        use crate::peer::Stage;
-        matches!(
-            self.stage,
-            Stage::Member | Stage::Following | Stage::Completing | Stage::Ready
-        )
-    }
-
-    /// Sends again what got no answer. Prepares go out again with the next pumping.
-    fn resend(
-        &mut self,
-        now: Instant,
-        (configuration, last): (&Configuration, Decree),
-        committed: Decree,
-        actions: &mut Vec<Action>,
-    ) {
-        self.attempted(now);
-        let owing = self.sent > self.acked;
-        self.rewind();
-        if !self.truncated || self.life.is_none() && !self.is_learner() {
-            return actions.push(self.truncate(configuration, last));
-        }
-        if self.is_learner() && self.resend_to_learner(configuration, actions) {
-            return;
-        }
-        if !owing {
-            self.told = committed;
-            let message = Message::Committed {
-                ballot: configuration.ballot,
-                committed,
-            };
-            actions.push(Action::Send {
-                to: self.node,
-                message,
-            });
         }
     }
 }
