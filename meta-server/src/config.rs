@@ -47,6 +47,9 @@ pub struct MetaConfig {
     pub beat_timeout: Duration,
     /// Replicas that are brought in on one node at a time.
     pub learns_per_node: usize,
+    /// How long a server that gets a copy may take before another one with an older copy has its turn, if there is one.
+    #[serde(with = "humantime_serde")]
+    pub learn_patience: Duration,
 }
 
 impl Default for MetaConfig {
@@ -69,6 +72,7 @@ impl Default for MetaConfig {
             drop_retention: settings.drop_retention,
             beat_timeout: settings.beat_timeout,
             learns_per_node: settings.learns_per_node,
+            learn_patience: settings.learn_patience,
         }
     }
 }
@@ -104,6 +108,7 @@ impl MetaConfig {
             drop_retention: self.drop_retention,
             beat_timeout: self.beat_timeout,
             learns_per_node: self.learns_per_node.max(1),
+            learn_patience: self.learn_patience,
             ..placement::Settings::default()
         }
     }

@@ -20,16 +20,15 @@ use types::{Configuration, Durability, Instant, Member, NodeId, PartitionId, Tab
 /// Short partitions looked at in one go at most; the others have their turn a tick later.
 const GLANCES: usize = 4096;
 
-/// A learn that was asked for so often without coming to its end goes to another node, if there is one.
-const PATIENCE: usize = 20;
-
 /// A learn that was asked for and is not yet seen done.
 #[derive(Clone, Debug)]
 pub(crate) struct Learn {
     node: NodeId,
     primary: NodeId,
     asked: Instant,
-    asks: usize,
+    /// Since when it is this node's turn, and how many had theirs before.
+    since: Instant,
+    turns: usize,
 }
 
 impl Cluster {
@@ -128,12 +127,17 @@ impl Cluster {
         let Some(node) = self.learner(now, id, since, earlier.as_ref()) else {
             return;
         };
-        let asks = earlier.map_or(0, |learn| learn.asks) + 1;
+        let (since, turns) = match earlier {
+            Some(earlier) if earlier.node == node => (earlier.since, earlier.turns),
+            Some(earlier) => (now, earlier.turns + 1),
+            None => (now, 0),
+        };
         let learn = Learn {
             node,
             primary,
             asked: now,
-            asks,
+            since,
+            turns,
         };
         self.learns.insert(id, learn);
         if let Some(session) = self.session_mut(node) {
@@ -172,7 +176,7 @@ impl Cluster {
             // It may hang. Another copy may have its turn then, but no node that would need all of it.
             let another = |holder: &Holder| holder.node != earlier.node && fit(holder.node);
             let stays = learning && !partition.holders.iter().any(another);
-            if stays || !earlier.asks.is_multiple_of(PATIENCE) {
+            if stays || now.since(earlier.since) < self.settings.learn_patience {
                 return Some(earlier.node);
             }
         }
@@ -199,8 +203,15 @@ impl Cluster {
             others.sort_unstable_by_key(|&node| self.burden(node, id.table));
             willing.append(&mut others);
         }
-        let turn = earlier.map_or(0, |earlier| earlier.asks / PATIENCE);
-        willing.get(turn.checked_rem(willing.len())?).copied()
+        let Some(earlier) = earlier else {
+            return willing.first().copied();
+        };
+        let mut others = willing.iter().filter(|&&node| node != earlier.node);
+        let count = others.clone().count();
+        match earlier.turns.checked_rem(count) {
+            Some(turn) => others.nth(turn).copied(),
+            None => willing.first().copied(),
+        }
     }
 
     /// What a node has to bear: of the table, altogether, and soon.

@@ -20,6 +20,9 @@ pub struct Settings {
     pub errands_per_node: usize,
     /// Learns that go on towards one node at a time.
     pub learns_per_node: usize,
+    /// How long a node that was asked to learn has its turn. Without an end by then another one with a copy has it, or, once the repair
+    /// delay is over, any other; a node that is seen learning goes on if nobody else has a copy.
+    pub learn_patience: Duration,
 }
 
 impl Default for Settings {
@@ -32,6 +35,7 @@ impl Default for Settings {
             settle: Duration::from_secs(3),
             errands_per_node: 256,
             learns_per_node: 32,
+            learn_patience: Duration::from_mins(5),
         }
     }
 }

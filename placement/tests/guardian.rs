@@ -226,12 +226,19 @@ fn a_learn_without_end_gives_way_to_another_copy() {
         ..replica(p(0), 2)
     };
     cluster.report(2, hangs);
-    for _ in 0..19 {
+    // Five minutes.
+    for _ in 0..99 {
         let asked = cluster.pass(seconds(3), 1..=3);
         assert_eq!(asked, [add_learner(1, p(0), 2, 2)]);
     }
     let asked = cluster.pass(seconds(3), 1..=3);
     assert_eq!(asked, [add_learner(1, p(0), 2, 3)]);
+    for _ in 0..99 {
+        let asked = cluster.pass(seconds(3), 1..=3);
+        assert_eq!(asked, [add_learner(1, p(0), 2, 3)], "it has as long");
+    }
+    let asked = cluster.pass(seconds(3), 1..=3);
+    assert_eq!(asked, [add_learner(1, p(0), 2, 2)], "then it is in turn");
 }
 
 fn only_learners(actions: Vec<Action>) -> Vec<Action> {
