@@ -219,3 +219,20 @@ fn keys_are_where_the_table_says() {
     assert_eq!(positions("keys", 2), [0; 0]);
     assert_eq!(positions("ping", 1), [0; 0]);
 }
+
+#[test]
+fn a_draw_with_repetition_is_bounded_in_fields_and_in_bytes() {
+    let mut partition = Partition::default();
+    let value = vec![b'v'; 1 << 20];
+    partition.evaluate(&[b"HSET", b"h", b"f", &value]);
+    let error = "-ERR value is out of range";
+    assert!(shown(&partition.run("HRANDFIELD h -1048577")).starts_with(error));
+    assert!(shown(&partition.run("HRANDFIELD h -9223372036854775807")).starts_with(error));
+    for command in ["HRANDFIELD h -1048576", "HRANDFIELD h -63 WITHVALUES"] {
+        let reply = partition.run(command);
+        assert!(!reply.is_error(), "{command}");
+    }
+    let refused = shown(&partition.run("HRANDFIELD h -64 WITHVALUES"));
+    let error = "-ERR the reply would be larger than 64 MiB";
+    assert!(refused.starts_with(error), "{refused}");
+}

@@ -5,17 +5,20 @@ use crate::hash::reads::copied;
 use crate::keyspace::{Args, Outcome, Reading, Stop};
 use crate::reply::{Refusal, Reply};
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use types::Slot;
 
-/// With repetition a reply has no natural bound, so that it gets one.
+/// With repetition a reply has no natural bound, so that it gets one: of fields, and of bytes.
 const MOST_REPEATED: u64 = 1 << 20;
+const MOST_REPEATED_BYTES: u64 = 64 << 20;
+const TOO_LONG: Refusal =
+    Refusal::new("ERR the reply would be larger than 64 MiB; ask for fewer fields at a time");
 
 /// HRANDFIELD key [count [WITHVALUES]]: a field; `count` different ones, or `-count` that may repeat.
 pub(crate) fn hrandfield(keys: &mut Reading<'_>, args: &Args<'_>) -> Outcome {
     let Some(count) = args.get(2) else {
-        let drawn = draw(keys, args[1], 1, false)?;
+        let drawn = draw(keys, args[1], (1, false), false)?;
         let field = drawn.into_iter().next();
         return Ok(field.map_or(Reply::Nil, |(name, _)| Reply::Bulk(name)));
     };
@@ -33,7 +36,7 @@ pub(crate) fn hrandfield(keys: &mut Reading<'_>, args: &Args<'_>) -> Outcome {
     if (with_values && count > i64::MAX as u64 / 2) || (repeating && count > MOST_REPEATED) {
         return Err(Refusal::OUT_OF_RANGE.into());
     }
-    let drawn = draw(keys, args[1], count, repeating)?.into_iter();
+    let drawn = draw(keys, args[1], (count, repeating), with_values)?.into_iter();
     Ok(if with_values {
         Reply::Pairs(
             drawn
@@ -48,8 +51,8 @@ pub(crate) fn hrandfield(keys: &mut Reading<'_>, args: &Args<'_>) -> Outcome {
 fn draw(
     keys: &mut Reading<'_>,
     key: &[u8],
-    count: u64,
-    repeating: bool,
+    (count, repeating): (u64, bool),
+    with_values: bool,
 ) -> Result<Vec<(Bytes, Bytes)>, Stop> {
     let slot = Slot::of(key);
     let Some(hash) = keys.load_hash(slot, key)? else {
@@ -65,20 +68,33 @@ fn draw(
     } else {
         distinct(&mut random, count.min(size), size)
     };
-    let wanted = places.iter().copied().collect::<BTreeSet<_>>();
-    let mut found = std::collections::BTreeMap::new();
-    let mut place = 0;
+    // How often each is wanted.
+    let mut wanted = BTreeMap::<u64, u64>::new();
+    for &place in &places {
+        *wanted.entry(place).or_default() += 1;
+    }
+    let mut found = BTreeMap::new();
+    let (mut place, mut bytes) = (0, 0);
     keys.each_field(slot, hash.id, &mut |field| {
-        if wanted.contains(&place) {
-            found.insert(place, copied(&field));
+        if let Some(times) = wanted.get(&place) {
+            let (name, value) = if with_values {
+                copied(&field)
+            } else {
+                (Bytes::copy_from_slice(field.name), Bytes::new())
+            };
+            bytes += times * (name.len() + value.len()) as u64;
+            found.insert(place, (name, value));
         }
         place += 1;
-        if found.len() == wanted.len() {
+        if found.len() == wanted.len() || (repeating && bytes > MOST_REPEATED_BYTES) {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
     })?;
+    if repeating && bytes > MOST_REPEATED_BYTES {
+        return Err(TOO_LONG.into());
+    }
     Ok(places
         .iter()
         .filter_map(|place| found.get(place).cloned())
