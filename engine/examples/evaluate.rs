@@ -120,6 +120,7 @@ fn main() {
     let hooks = Hooks {
         events: Box::new(move |event| drop(sender.send(event))),
         sync_log: Box::new(|_, _| Ok(())),
+        log_is_synced: Box::new(|_, _| true),
     };
     let mut options = EngineOptions::at(dir.path());
     if let Some(budget) = std::env::args()

@@ -5,16 +5,17 @@
 //! again while the others go on.
 
 use crate::batch;
-use crate::event::EngineEvent;
+use crate::event::{EngineEvent, Haste};
 use crate::node::{Node, NotOpen, Patience};
 use crate::overlay::Held;
 use crate::store::Store;
-use crate::{checkpoint, digest};
+use crate::{checkpoint, collect, digest};
 use commands::effects::Effects;
-use commands::rows::own::{APPLIED, Applied, FORMAT, LAYOUT};
+use commands::rows::own::{self, APPLIED, Applied, FORMAT, LAYOUT};
 use rocksdb::{ErrorKind, WriteBatch};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, TryLockError};
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(crate) struct Job {
 /// What happens once the mutations are applied, before any later one is.
 pub(crate) enum Then {
     Flush,
-    Digest(crate::Ticket, Decree),
+    Digest(crate::Ticket, Decree, Haste),
     Checkpoint(crate::Ticket, PathBuf),
 }
 
@@ -135,7 +136,13 @@ fn try_apply(node: &Arc<Node>, job: &mut Job) -> Result<Outcome, String> {
     if job.life != store.life() {
         return Err("the partition's contents were replaced".to_owned());
     }
+    let mut noted = false;
     while let Some((state, count)) = next_part(&store, job) {
+        if store.compacting.load(Ordering::Acquire)
+            && !(node.hooks.log_is_synced)(store.id, state.decree)
+        {
+            return Ok(Outcome::Stalled);
+        }
         let batch = part(job, count, state)?;
         let rows = batch.count() as usize;
         let batch = batch.freeze();
@@ -148,15 +155,23 @@ fn try_apply(node: &Arc<Node>, job: &mut Job) -> Result<Outcome, String> {
             Err(error) if error.kind() == ErrorKind::Incomplete => return Ok(Outcome::Stalled),
             Err(error) => return Err(error.to_string()),
         }
-        job.mutations.drain(..count);
+        let garbage = job.mutations.drain(..count).map(|(_, held)| held.garbage);
+        let garbage: u64 = garbage.sum();
+        store.garbage.fetch_add(garbage, Ordering::AcqRel);
+        noted |= garbage > 0;
         store.raise_applied(state);
         crate::flush::account(node, &store, batch.len() + rows * MEMTABLE_ROW);
+    }
+    if noted {
+        collect::consider(node, &store, &database);
     }
     let decree = store.applied_decree();
     for then in job.then.drain(..) {
         match then {
             Then::Flush => node.ask_flush(&store),
-            Then::Digest(ticket, at) => digest::begin(node, &store, &database, ticket, at),
+            Then::Digest(ticket, at, haste) => {
+                digest::begin(node, &store, &database, ticket, (at, haste));
+            }
             Then::Checkpoint(ticket, dir) => checkpoint::begin(node, &store, ticket, dir),
         }
     }
@@ -201,7 +216,11 @@ fn part(job: &Job, count: usize, state: Applied) -> Result<Effects, String> {
     let mutations = job.mutations.iter().take(count);
     let alone = count == 1 && job.mutations[0].1.clears;
     let mut batch = if alone {
-        in_order(&job.mutations[0].1.effects)
+        in_order(&job.mutations[0].1.effects).map(|mut batch| {
+            // Nothing is left that the notes were about.
+            batch.delete_range(own::GARBAGE, &own::after_garbage());
+            batch
+        })
     } else {
         batch::merge(mutations.map(|(_, held)| &held.effects[..]))
     }
@@ -227,7 +246,7 @@ fn in_order(effects: &[u8]) -> Result<Effects, batch::Malformed> {
 fn refuse(node: &Node, partition: PartitionId, then: &Then, reason: &str) {
     match *then {
         Then::Flush => {}
-        Then::Digest(ticket, _) => node.tell(EngineEvent::Digested {
+        Then::Digest(ticket, ..) => node.tell(EngineEvent::Digested {
             partition,
             ticket,
             digest: Err(reason.to_owned()),

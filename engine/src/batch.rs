@@ -4,6 +4,7 @@
 //! keeps offsets into them and the apply thread sorts hundreds of thousands of them.
 
 use commands::effects::Effects;
+use commands::rows::own;
 use std::ops::Range;
 
 const HEADER: usize = 12;
@@ -37,6 +38,8 @@ pub(crate) struct Summary {
     pub(crate) records: u32,
     /// Whether one of them deletes a range.
     pub(crate) clears: bool,
+    /// Rows that are garbage by the notes among them.
+    pub(crate) garbage: u64,
 }
 
 /// Walks the whole batch.
@@ -48,6 +51,12 @@ pub(crate) fn check(batch: &[u8]) -> Result<Summary, Malformed> {
         u32::try_from(at).map_err(|_| Malformed { at })?;
         summary.records += 1;
         summary.clears |= matches!(record, Record::DeleteRange(..));
+        if let Record::Put(row, value) = record
+            && row.starts_with(own::GARBAGE)
+        {
+            let noted = own::noted_garbage(value);
+            summary.garbage = summary.garbage.saturating_add(noted);
+        }
     }
     let declared = match batch.get(8..HEADER) {
         Some(count) => u32::from_le_bytes([count[0], count[1], count[2], count[3]]),

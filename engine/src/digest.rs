@@ -1,15 +1,17 @@
 //! A summary of a partition's logical state at one decree, for comparing replicas.
 //!
 //! Which rows count is `commands::logical`'s; here they are read from a snapshot that the apply thread took between two mutations, so
-//! nobody else waits.
+//! nobody else waits. Whoever is in no haste reads slowly, on a thread that does nothing else.
 
-use crate::event::{Digest, EngineEvent, Ticket};
+use crate::event::{Digest, EngineEvent, Haste, Ticket};
 use crate::node::Node;
 use crate::rocks::{Database, Frozen};
 use crate::store::Store;
 use commands::logical::LogicalRows;
 use rocksdb::ReadOptions;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 use types::Decree;
 
 /// Called on the apply thread with nothing above `at` applied.
@@ -18,13 +20,18 @@ pub(crate) fn begin(
     store: &Arc<Store>,
     database: &Arc<Database>,
     ticket: Ticket,
-    at: Decree,
+    (at, haste): (Decree, Haste),
 ) {
     let (store, life) = (Arc::clone(store), store.life());
     let state = Frozen::of(database);
     let weak = node.weak();
-    node.background.run(move || {
-        let digest = sum_up(&state, at);
+    let pool = match haste {
+        Haste::Now => &node.background,
+        Haste::Paced => &node.digester,
+    };
+    pool.run(move || {
+        let mut pace = Pace::new(weak.clone(), haste);
+        let digest = sum_up(&state, at, &mut pace);
         drop(state);
         let Some(node) = weak.upgrade() else { return };
         if let Err(NoDigest::Unreadable(reason)) = &digest
@@ -48,9 +55,60 @@ enum NoDigest {
     /// The files are damaged: a digest reads every block.
     #[error("{0}")]
     Unreadable(String),
+    #[error("the server is stopping")]
+    Stopping,
 }
 
-fn sum_up(state: &Frozen, at: Decree) -> Result<Digest, NoDigest> {
+/// Spreads what is read over the time that it may take.
+struct Pace {
+    node: Weak<Node>,
+    /// Bytes a second; zero: without waiting.
+    rate: u64,
+    began: Instant,
+    read: u64,
+}
+
+impl Pace {
+    /// Shorter waits are put off: they would be inexact, and many.
+    const SHORTEST: Duration = Duration::from_millis(10);
+    /// Longer ones are interrupted by a look whether the server stops.
+    const LONGEST: Duration = Duration::from_millis(100);
+
+    fn new(node: Weak<Node>, haste: Haste) -> Self {
+        let rate = node.upgrade().map_or(0, |node| node.options.digest_rate);
+        Self {
+            node,
+            rate: match haste {
+                Haste::Now => 0,
+                Haste::Paced => rate,
+            },
+            began: Instant::now(),
+            read: 0,
+        }
+    }
+
+    /// Waits until so many more bytes may be read.
+    fn wait(&mut self, bytes: usize) -> Result<(), NoDigest> {
+        self.read += bytes as u64;
+        if self.rate == 0 {
+            return Ok(());
+        }
+        let due = Duration::from_secs_f64(self.read as f64 / self.rate as f64);
+        loop {
+            let ahead = due.saturating_sub(self.began.elapsed());
+            if ahead < Self::SHORTEST {
+                return Ok(());
+            }
+            let stopping = |node: Arc<Node>| node.stopping.load(Ordering::Acquire);
+            if self.node.upgrade().is_none_or(stopping) {
+                return Err(NoDigest::Stopping);
+            }
+            std::thread::sleep(ahead.min(Self::LONGEST));
+        }
+    }
+}
+
+fn sum_up(state: &Frozen, at: Decree, pace: &mut Pace) -> Result<Digest, NoDigest> {
     let applied = state.applied().map_err(NoDigest::Unreadable)?;
     if applied.decree != at {
         return Err(NoDigest::Past {
@@ -67,6 +125,7 @@ fn sum_up(state: &Frozen, at: Decree) -> Result<Digest, NoDigest> {
     let mut iterator = state.snapshot().raw_iterator_opt(options);
     iterator.seek_to_first();
     while let Some((row, value)) = iterator.item() {
+        pace.wait(row.len() + value.len())?;
         if logical.contains(row, value) {
             sum.add(row);
             sum.add(value);

@@ -2,7 +2,8 @@
 
 use crate::catalogue::{Catalogue, Entry, Health, sync_dir};
 use crate::checkpoint;
-use crate::event::{EngineEvent, Hooks};
+use crate::collect;
+use crate::event::Hooks;
 use crate::node::{Node, SCRATCH, start_threads};
 use crate::options::EngineOptions;
 use crate::partition::Partition;
@@ -194,22 +195,18 @@ impl Engine {
         }
     }
 
-    /// Rewrites the partition's files without what is garbage, in the background; `Compacted` follows. False if nothing is open.
+    /// Rewrites the partition's files without what is garbage, in the background; `Compacted` follows. False if nothing is open, or that is
+    /// being done already.
     pub fn compact(&self, id: PartitionId) -> bool {
         let node = self.node();
         let store = lock(&node.stores).get(&id).cloned();
-        let Some(database) = store.and_then(|store| store.database()) else {
+        let Some(store) = store.filter(|store| store.database().is_some()) else {
             return false;
         };
-        let weak = node.weak();
-        node.background.run(move || {
-            database.compact();
-            drop(database);
-            if let Some(node) = weak.upgrade() {
-                node.tell(EngineEvent::Compacted { partition: id });
-            }
-        });
-        true
+        !store.collecting.load(Ordering::Acquire) && {
+            collect::ask(node, &store);
+            true
+        }
     }
 
     /// A path for a checkpoint that comes or goes: on the engine's file system, emptied at every start.

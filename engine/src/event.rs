@@ -15,12 +15,17 @@ pub type EventHook = Box<dyn Fn(EngineEvent) + Send + Sync>;
 /// Returns when the log is synced up to the decree, or says why it cannot be.
 pub type SyncHook = Box<dyn Fn(PartitionId, Decree) -> Result<(), String> + Send + Sync>;
 
+/// Whether the log is synced up to the decree. Must not wait.
+pub type SyncedHook = Box<dyn Fn(PartitionId, Decree) -> bool + Send + Sync>;
+
 /// The way back to the engine's user.
 pub struct Hooks {
     /// Takes events.
     pub events: EventHook,
     /// Called before `RocksDB` may flush a decree or a compaction may judge by it: what `RocksDB` keeps must be in the log for good.
     pub sync_log: SyncHook,
+    /// Asked before a decree is applied while `RocksDB` may flush at any moment.
+    pub log_is_synced: SyncedHook,
 }
 
 impl std::fmt::Debug for Hooks {
@@ -92,6 +97,15 @@ pub enum EngineEvent {
         /// Why.
         reason: String,
     },
+}
+
+/// How soon a digest is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Haste {
+    /// Somebody waits for it.
+    Now,
+    /// It reads no faster than the options say, all such digests of the node together.
+    Paced,
 }
 
 /// A summary of a partition's logical state: equal on all replicas at equal decrees.

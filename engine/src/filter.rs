@@ -6,6 +6,7 @@
 use crate::node::Node;
 use crate::rocks::{Database, Frozen};
 use bytes::Bytes;
+use commands::rows::own;
 use commands::{Interrupt, garbage};
 use rocksdb::compaction_filter::{CompactionFilter, Decision};
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
@@ -13,7 +14,7 @@ use rocksdb::{Options, ReadOptions};
 use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
-use types::PartitionId;
+use types::{Decree, PartitionId};
 
 const NAME: &CStr = c"tulpar.garbage";
 
@@ -53,6 +54,7 @@ impl Factory {
         let applied = state.applied().ok()?;
         (node.hooks.sync_log)(self.partition, applied.decree).ok()?;
         Some(Judge {
+            decree: applied.decree,
             state,
             judge: garbage::Judge::new(applied.timestamp),
         })
@@ -62,9 +64,10 @@ impl Factory {
 impl CompactionFilterFactory for Factory {
     type Filter = Filter;
 
-    fn create(&mut self, _: CompactionFilterContext) -> Filter {
+    fn create(&mut self, context: CompactionFilterContext) -> Filter {
         Filter {
             judge: self.judge(),
+            rewrites_all: context.is_manual_compaction,
         }
     }
 
@@ -74,19 +77,34 @@ impl CompactionFilterFactory for Factory {
 }
 
 struct Judge {
+    decree: Decree,
     state: Frozen,
     judge: garbage::Judge,
 }
 
 struct Filter {
     judge: Option<Judge>,
+    /// All files are being rewritten: notes of garbage are true no more.
+    rewrites_all: bool,
 }
 
 impl CompactionFilter for Filter {
     fn filter(&mut self, _level: u32, row: &[u8], value: &[u8]) -> Decision {
-        let Some(Judge { state, judge }) = &mut self.judge else {
+        let Some(judge) = &mut self.judge else {
             return Decision::Keep;
         };
+        let Judge {
+            decree,
+            state,
+            judge,
+        } = judge;
+        if let Some(noted) = own::garbage_noted_by(row) {
+            return if self.rewrites_all && noted <= *decree {
+                Decision::Remove
+            } else {
+                Decision::Keep
+            };
+        }
         let mut lookup = |row: &[u8]| {
             let mut options = ReadOptions::default();
             options.fill_cache(false);

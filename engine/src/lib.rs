@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Reading order: [`EngineOptions`], [`EngineEvent`], `partition` (what a worker does), `overlay`, `row_cache`; then `node` and
-//! `store` (what threads share), `apply`, `flush`, `fetch`, `checkpoint`, `digest`, `scrub`, `filter`; `catalogue`, `rocks`, `batch`.
+//! `store` (what threads share), `apply`, `flush`, `fetch`, `collect`, `checkpoint`, `digest`, `scrub`, `filter`; `catalogue`, `rocks`, `batch`.
 //!
 //! Deliberately absent: replication, the log (it is asked to sync through a hook), the meaning of rows (that is `commands`), async.
 
@@ -20,6 +20,7 @@ mod apply;
 mod batch;
 mod catalogue;
 mod checkpoint;
+mod collect;
 mod digest;
 mod engine;
 mod event;
@@ -40,7 +41,9 @@ mod store;
 pub use batch::Malformed;
 pub use commands::rows::own::Applied;
 pub use engine::{Engine, EngineStats, Memory, OpenError};
-pub use event::{Checkpoint, Digest, EngineEvent, EventHook, Hooks, SyncHook, Ticket};
+pub use event::{
+    Checkpoint, Digest, EngineEvent, EventHook, Haste, Hooks, SyncHook, SyncedHook, Ticket,
+};
 pub use fetch::Fetched;
 pub use options::EngineOptions;
 pub use partition::{Partition, PartitionStats, Read, Sealed, StageError, Written};

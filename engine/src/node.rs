@@ -2,6 +2,7 @@
 
 use crate::apply::{self, Job};
 use crate::catalogue::{Catalogue, Entry};
+use crate::collect;
 use crate::event::{EngineEvent, Hooks};
 use crate::filter;
 use crate::flush::{self, Work};
@@ -34,6 +35,12 @@ pub(crate) struct Node {
     pub(crate) flush: Sender<Work>,
     pub(crate) fetchers: Pool,
     pub(crate) background: Pool,
+    /// Takes paced digests, one at a time.
+    pub(crate) digester: Pool,
+    /// Collects garbage, of one partition at a time.
+    pub(crate) collector: Pool,
+    /// Of whose garbage is being collected, to be told when the node stops.
+    pub(crate) rewritten: Mutex<Weak<Database>>,
     pub(crate) max_open: usize,
     /// How many instances are open; `closed` is signalled when one is closed.
     pub(crate) open: Mutex<usize>,
@@ -85,6 +92,9 @@ impl Node {
             stores: Mutex::new(BTreeMap::new()),
             fetchers: Pool::start("fetch", options.fetch_threads)?,
             background: Pool::start("storage", options.background_threads)?,
+            digester: Pool::start("digest", 1)?,
+            collector: Pool::start("collect", 1)?,
+            rewritten: Mutex::new(Weak::new()),
             relieve_at: AtomicUsize::new(options.overlay_budget / 4 * 3),
             options,
             hooks,
@@ -238,10 +248,11 @@ impl Node {
             store.will_have_rows();
         }
         store.raise_applied(holds);
-        let database = Arc::new(Database {
-            db,
-            pins: AtomicUsize::new(0),
-        });
+        let pins = AtomicUsize::new(0);
+        let database = Database { db, pins };
+        let garbage = collect::noted(&database).map_err(NotOpen::Broken)?;
+        store.garbage.store(garbage, Ordering::Release);
+        let database = Arc::new(database);
         link.connect(&database);
         slot.database = Some(Arc::clone(&database));
         Ok((database, Opened::Now))
@@ -338,6 +349,11 @@ impl Node {
         self.fetchers.stop();
         let _ = self.apply.send(apply::Message::Stop);
         let _ = self.flush.send(Work::Stop);
+        if let Some(database) = lock(&self.rewritten).upgrade() {
+            database.db.cancel_all_background_work(false);
+        }
+        self.collector.stop();
+        self.digester.stop();
         self.background.stop();
     }
 

@@ -28,6 +28,12 @@ pub struct EngineOptions {
     pub background_threads: usize,
     /// What flushes and compactions may write a second.
     pub compaction_rate: u64,
+    /// What paced digests may read a second, of rows as they are in memory; zero: as fast as the disk is.
+    pub digest_rate: u64,
+    /// A partition's files are rewritten without garbage when so many of its rows are garbage, as far as that is known,
+    pub garbage_rows: u64,
+    /// and so many of a hundred.
+    pub garbage_percent: u32,
     /// What commands are refused for.
     pub limits: Limits,
 }
@@ -47,6 +53,9 @@ impl EngineOptions {
             fetch_threads: 2,
             background_threads: 2,
             compaction_rate: 256 << 20,
+            digest_rate: 16 << 20,
+            garbage_rows: 100_000,
+            garbage_percent: 20,
             limits: Limits::default(),
         }
     }

@@ -73,6 +73,12 @@ pub(crate) struct Store {
     pub(crate) used: AtomicU64,
     failed: AtomicBool,
     failure: Mutex<String>,
+    /// Rows that are garbage by the notes that were applied.
+    pub(crate) garbage: AtomicU64,
+    /// Whether it waits for its garbage to be collected, or that is being done.
+    pub(crate) collecting: AtomicBool,
+    /// Whether `RocksDB` may flush by itself: then only what the log has for good is applied.
+    pub(crate) compacting: AtomicBool,
 }
 
 /// What can be said of a row without waiting.
@@ -102,6 +108,9 @@ impl Store {
             used: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(String::new()),
+            garbage: AtomicU64::new(0),
+            collecting: AtomicBool::new(false),
+            compacting: AtomicBool::new(false),
         }
     }
 

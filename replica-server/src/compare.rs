@@ -9,6 +9,7 @@ use crate::config::Digest;
 use crate::services::inspect;
 use crate::worker::Worker;
 use crate::worker::hosted::Hosted;
+use engine::Haste;
 use proto::inspect::DigestsResponse;
 use replication::{Afterwards, Event, RoleKind};
 use std::collections::BTreeMap;
@@ -60,7 +61,7 @@ pub(crate) async fn compare_all(worker: Rc<Worker>, settings: Digest) {
         for id in led {
             tokio::time::sleep(pause).await;
             if is_due(&worker, id, settings.idle_interval)
-                && let Err(status) = compare(&worker, id).await
+                && let Err(status) = compare(&worker, id, Haste::Paced).await
             {
                 tracing::debug!(partition = %id, reason = status.message(), "copies not compared");
             }
@@ -98,15 +99,16 @@ fn is_due(worker: &Worker, id: PartitionId, idle_interval: Duration) -> bool {
 pub(crate) async fn compare(
     worker: &Rc<Worker>,
     id: PartitionId,
+    haste: Haste,
 ) -> Result<(DigestsResponse, Vec<NodeId>), Status> {
-    let first = inspect::digests(worker, id).await?;
+    let first = inspect::digests(worker, id, haste).await?;
     let found = verdict(&first);
     note(worker, id, &first, &found);
     let Verdict::Differ(suspects) = found else {
         return Ok((first, Vec::new()));
     };
     // A copy is given up for nothing less than the same answer twice.
-    let second = inspect::digests(worker, id).await?;
+    let second = inspect::digests(worker, id, haste).await?;
     let Verdict::Differ(mut differ) = verdict(&second) else {
         return Ok((second, Vec::new()));
     };

@@ -42,6 +42,8 @@ pub struct ReplicaConfig {
     pub leases: Leases,
     /// Copies for other servers.
     pub learn: Learn,
+    /// Rewriting files without what was deleted.
+    pub garbage: Garbage,
     /// Reading everything again, to find damage before it is needed.
     pub scrub: Scrub,
     /// Comparing the copies of partitions.
@@ -103,6 +105,16 @@ pub struct Learn {
     pub rate: ByteSize,
 }
 
+/// When a partition's files are rewritten without the rows that deleted and overwritten objects left behind. Both must hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Garbage {
+    /// So many of its rows are garbage, as far as that is known.
+    pub rows: u64,
+    /// So many of a hundred are.
+    pub percent: u32,
+}
+
 /// How everything that is kept on the disk is read again and again.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -126,6 +138,9 @@ pub struct Digest {
     /// How long a partition goes without one that was not written to since its copies were found equal.
     #[serde(with = "humantime_serde")]
     pub idle_interval: Duration,
+    /// Bytes read for that in a second at most, by all comparisons together in which this server takes part; zero: as the disk is.
+    #[serde(deserialize_with = "size")]
+    pub rate: ByteSize,
 }
 
 /// Limits of the RESP port. Each is per server unless it says otherwise.
@@ -163,6 +178,7 @@ impl Default for ReplicaConfig {
             budgets: Budgets::default(),
             leases: Leases::default(),
             learn: Learn::default(),
+            garbage: Garbage::default(),
             scrub: Scrub::default(),
             digest: Digest::default(),
             resp: RespLimits::default(),
@@ -204,6 +220,15 @@ impl Default for Learn {
     }
 }
 
+impl Default for Garbage {
+    fn default() -> Self {
+        Self {
+            rows: 100_000,
+            percent: 20,
+        }
+    }
+}
+
 impl Default for Scrub {
     fn default() -> Self {
         Self {
@@ -218,6 +243,7 @@ impl Default for Digest {
         Self {
             interval: WEEK,
             idle_interval: WEEK * 8,
+            rate: ByteSize::mib(16),
         }
     }
 }

@@ -31,7 +31,7 @@ mod storage;
 mod stream_queue;
 mod worker;
 
-pub use config::{Budgets, Digest, Learn, Leases, ReplicaConfig, RespLimits, Scrub};
+pub use config::{Budgets, Digest, Garbage, Learn, Leases, ReplicaConfig, RespLimits, Scrub};
 pub use directory::DirectoryError;
 pub use ending::Ending;
 pub use ports::Listening;

@@ -52,13 +52,16 @@ pub(crate) fn open(
         overlay_budget: config.budgets.overlay.bytes(),
         memtable_budget: config.budgets.memtables.bytes(),
         max_open: config.budgets.open_partitions,
+        digest_rate: config.digest.rate.0,
+        garbage_rows: config.garbage.rows,
+        garbage_percent: config.garbage.percent,
         limits: commands::Limits {
             key: config.resp.max_key.bytes(),
             ..commands::Limits::default()
         },
         ..EngineOptions::at(&data)
     };
-    let (events, syncing) = (inbox.clone(), buffered_log.clone());
+    let (events, syncing, synced) = (inbox.clone(), buffered_log.clone(), buffered_log.clone());
     let hooks = Hooks {
         events: Box::new(move |event| drop(events.send(Input::Engine(event)))),
         // What is committed in durability sync is synced; only the buffered log may be behind.
@@ -68,6 +71,11 @@ pub(crate) fn open(
                 return Ok(());
             }
             log.wait_synced().map_err(|error| error.to_string())
+        }),
+        log_is_synced: Box::new(move |partition, decree| {
+            synced
+                .get()
+                .is_some_and(|log| log.is_synced(partition, decree))
         }),
     };
     let failed = |part, path: &PathBuf| {

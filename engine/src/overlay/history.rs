@@ -16,6 +16,8 @@ pub(crate) struct Held {
     pub(crate) effects: Bytes,
     /// Whether it deletes a range: it is then applied alone.
     pub(crate) clears: bool,
+    /// Rows that became garbage by it and those before it, if it has a note of that.
+    pub(crate) garbage: u64,
 }
 
 /// The mutation that commands are being evaluated into.

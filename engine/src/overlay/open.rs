@@ -113,8 +113,8 @@ impl Overlay {
         self.enter(hash, row, place, Remember::Yes)
     }
 
-    /// The open mutation is complete: in flight from here on.
-    pub(crate) fn seal(&mut self) -> Option<(Decree, Held)> {
+    /// The open mutation is complete, with a note of so much garbage, if any: in flight from here on.
+    pub(crate) fn seal(&mut self, garbage: u64) -> Option<(Decree, Held)> {
         let open = self.history.open.take()?;
         let effects = if self.history.builder.is_empty() {
             Bytes::new()
@@ -126,6 +126,7 @@ impl Overlay {
             timestamp: open.timestamp,
             effects,
             clears: open.clears,
+            garbage,
         };
         self.hold(held.clone());
         Some((open.decree, held))

@@ -13,7 +13,7 @@ use crate::apply::{Job, Then};
 use crate::batch;
 use crate::checkpoint;
 use crate::engine::Owner;
-use crate::event::{Digest, EngineEvent, Ticket};
+use crate::event::{Digest, EngineEvent, Haste, Ticket};
 use crate::fetch::Want;
 use crate::node::Node;
 use crate::overlay::{Held, Overlay};
@@ -81,8 +81,10 @@ pub struct Partition {
     wanted: Vec<Want>,
     /// A range that stays cold: where, and how often it was fetched.
     stuck: Option<(Bytes, u32)>,
-    digests: Vec<(Decree, Ticket)>,
+    digests: Vec<(Decree, Ticket, Haste)>,
     garbage: u64,
+    /// The part of it of which no mutation has a note.
+    unnoted: u64,
 }
 
 /// So many committed mutations at most wait for `RocksDB`: a new primary indexes them before it serves, in about a microsecond each.
@@ -109,6 +111,7 @@ impl Partition {
             stuck: None,
             digests: Vec::new(),
             garbage: 0,
+            unnoted: 0,
             owner,
             store,
             slots,
@@ -214,6 +217,7 @@ impl Partition {
                 mutation.effects.clone()
             },
             clears: summary.clears,
+            garbage: summary.garbage,
         };
         if mutation.decree < expected {
             self.overlay.replace(mutation.decree, held);
@@ -311,9 +315,9 @@ impl Partition {
 
     /// Sums up the logical state at `at`, which is not above what will be committed next and not below what was applied: ask before
     /// committing beyond. `Digested` follows.
-    pub fn digest(&mut self, at: Decree) -> Ticket {
+    pub fn digest(&mut self, at: Decree, haste: Haste) -> Ticket {
         let ticket = self.node().next_ticket();
-        self.digests.push((at, ticket));
+        self.digests.push((at, ticket, haste));
         self.send_digests();
         ticket
     }
@@ -375,9 +379,9 @@ impl Partition {
     fn send_digests(&mut self) {
         let (ready, later) = std::mem::take(&mut self.digests)
             .into_iter()
-            .partition::<Vec<_>, _>(|(at, _)| *at <= self.committed);
+            .partition::<Vec<_>, _>(|(at, ..)| *at <= self.committed);
         self.digests = later;
-        for (at, ticket) in ready {
+        for (at, ticket, haste) in ready {
             if at < self.queued {
                 let digest: Result<Digest, String> =
                     Err(format!("decree {at} is past: {} was applied", self.queued));
@@ -387,7 +391,7 @@ impl Partition {
                     digest,
                 });
             } else {
-                self.send(at, vec![Then::Digest(ticket, at)]);
+                self.send(at, vec![Then::Digest(ticket, at, haste)]);
             }
         }
     }

@@ -9,9 +9,12 @@ use crate::event::Ticket;
 use crate::fetch::{self, Asked, Fetched};
 use crate::overlay::RowHash;
 use bytes::Bytes;
-use commands::rows::own::Applied;
+use commands::rows::own::{self, Applied};
 use commands::{CommandSpec, Interrupt, Limits, Moment, Reply, View, ViewMut};
 use types::{Ballot, Decree, Timestamp};
+
+/// How many notes tell of as much garbage as makes a collection worth while.
+const NOTES: u64 = 16;
 
 /// What came of a write.
 #[derive(Clone, PartialEq, Debug)]
@@ -100,6 +103,7 @@ impl Partition {
             Ok((evaluated, keep))
         })?;
         self.garbage += evaluated.garbage;
+        self.unnoted += evaluated.garbage;
         Ok(Written {
             seen: match self.overlay.open() {
                 Some(open) if evaluated.wrote => open.decree,
@@ -246,7 +250,8 @@ impl Partition {
 
     /// Closes the open mutation: it is in flight from here on. Nothing if none was open.
     pub fn seal(&mut self) -> Option<Sealed> {
-        let (decree, held) = self.overlay.seal()?;
+        let noted = self.note_garbage();
+        let (decree, held) = self.overlay.seal(noted)?;
         self.account();
         Some(Sealed {
             ballot: held.ballot,
@@ -254,6 +259,28 @@ impl Partition {
             timestamp: held.timestamp,
             effects: held.effects,
         })
+    }
+
+    /// Puts a note into the open mutation if there is enough to tell (see `collect`). One of which nothing comes is no matter: it is all an
+    /// estimate.
+    fn note_garbage(&mut self) -> u64 {
+        let step = (self.node().options.garbage_rows / NOTES).max(1);
+        let open = self
+            .overlay
+            .open()
+            .filter(|open| !open.clears && self.unnoted >= step);
+        let (Some(decree), true) = (open.map(|open| open.decree), self.open_bytes() > 0) else {
+            return 0;
+        };
+        let garbage = self.unnoted;
+        let written = self.write_own(|rows| {
+            rows.put(&own::garbage_row(decree), &[&garbage.to_be_bytes()]);
+        });
+        if written.is_err() {
+            return 0;
+        }
+        self.unnoted = 0;
+        garbage
     }
 
     /// Asks for everything that evaluations found cold since the last time. `Fetched` with this ticket follows.

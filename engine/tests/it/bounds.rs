@@ -143,6 +143,7 @@ fn a_broken_instance_fails_its_partition_and_no_other() {
     let hooks = Hooks {
         events: Box::new(move |event| drop(sender.send(event))),
         sync_log: Box::new(|_, _| Ok(())),
+        log_is_synced: Box::new(|_, _| true),
     };
     let engine = Engine::open(small(dir.path()), hooks).unwrap();
     let get = args(&["GET", "a"]);

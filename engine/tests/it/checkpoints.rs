@@ -2,7 +2,7 @@
 
 use crate::harness::{Model, Node, bulk, id, small};
 use commands::{Direction, Reply};
-use engine::{Checkpoint, Digest, EngineEvent, Partition, Ticket};
+use engine::{Checkpoint, Digest, EngineEvent, EngineOptions, Haste, Partition, Ticket};
 use types::{Decree, Mutation};
 
 fn checkpoint(node: &mut Node, wanted: Ticket) -> Checkpoint {
@@ -29,6 +29,38 @@ fn fill(node: &mut Node, partition: &mut Partition, model: &mut Model, count: u6
         let commands: &[&[&str]] = &[&["SET", &key, &field], &["HSET", &hash, &field, "value"]];
         model.push(node.mutate(partition, i, commands));
     }
+}
+
+#[test]
+fn a_digest_in_no_haste_is_the_same_and_keeps_to_its_rate() {
+    let dir = tempfile::tempdir().unwrap();
+    let rate = 64 << 10;
+    let options = EngineOptions {
+        digest_rate: rate,
+        ..small(dir.path())
+    };
+    let mut node = Node::open(options);
+    let mut partition = node.partition(0);
+    partition.promote();
+    let value = "v".repeat(1 << 10);
+    for i in 0..32u64 {
+        let key = format!("k{i}");
+        let mutation = node.mutate(&mut partition, i, &[&["SET", &key, &value]]);
+        partition.commit(mutation.decree);
+    }
+    let mut summed_up = |partition: &mut Partition, haste| {
+        let ticket = partition.digest(partition.committed(), haste);
+        digest(&mut node, ticket).unwrap()
+    };
+    let at_once = summed_up(&mut partition, Haste::Now);
+    let began = std::time::Instant::now();
+    let paced = summed_up(&mut partition, Haste::Paced);
+    // It may never be faster; how much slower it is, is the machine's affair. A wait of 10 ms is not made.
+    let least = std::time::Duration::from_millis(32 * 1000 / 64 - 10);
+    assert!(began.elapsed() >= least, "{:?}", began.elapsed());
+    assert_eq!(at_once, paced);
+    // One that is under way does not keep the engine from its end.
+    let _ = partition.digest(partition.committed(), Haste::Paced);
 }
 
 #[test]
@@ -104,7 +136,7 @@ fn replicas_that_apply_and_flush_at_different_times_have_equal_digests() {
     );
     model.push(more);
     let at = primary.last();
-    let ticket = primary.digest(at);
+    let ticket = primary.digest(at, Haste::Now);
     let after = nodes[0].mutate(&mut primary, 301, &[&["SET", "later", "1"]]);
     model.push(after);
     primary.commit(primary.last());
@@ -117,7 +149,7 @@ fn replicas_that_apply_and_flush_at_different_times_have_equal_digests() {
         for mutation in &model.mutations {
             secondary.stage(mutation).unwrap();
             if mutation.decree == at {
-                asked = Some(secondary.digest(at));
+                asked = Some(secondary.digest(at, Haste::Now));
             }
             if i == 1 || mutation.decree.0 % 50 == 0 {
                 secondary.commit(mutation.decree);
@@ -128,9 +160,9 @@ fn replicas_that_apply_and_flush_at_different_times_have_equal_digests() {
         assert_eq!(digest(node, asked.unwrap()).unwrap(), first);
         // one that is past is refused, not guessed
         secondary.apply_now();
-        let late = secondary.digest(at);
+        let late = secondary.digest(at, Haste::Now);
         assert!(digest(node, late).is_err());
-        let now = secondary.digest(secondary.committed());
+        let now = secondary.digest(secondary.committed(), Haste::Now);
         assert_ne!(digest(node, now).unwrap().value, first.value);
     }
 }

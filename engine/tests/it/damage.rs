@@ -2,7 +2,7 @@
 
 use crate::harness::{Node, bulk, id, small};
 use commands::Interrupt;
-use engine::{EngineEvent, Memory, Scrubbed};
+use engine::{EngineEvent, Haste, Memory, Scrubbed};
 use std::path::{Path, PathBuf};
 use types::Decree;
 
@@ -102,7 +102,7 @@ fn a_digest_over_a_damaged_table_says_that_the_partition_failed() {
     }
     let mut node = Node::open(small(dir.path()));
     let mut partition = node.partition(0);
-    let wanted = partition.digest(Decree(1));
+    let wanted = partition.digest(Decree(1), Haste::Now);
     let failed = node.wait_for_failure();
     assert_eq!(failed, id(0));
     let digest = node.wait_for(|event| match event {

@@ -62,7 +62,7 @@ impl Node {
     pub(crate) fn open(options: EngineOptions) -> Self {
         let (sender, events) = channel();
         let synced: Arc<Mutex<HashMap<PartitionId, Decree>>> = Arc::default();
-        let log = Arc::clone(&synced);
+        let (log, looked_at) = (Arc::clone(&synced), Arc::clone(&synced));
         let hooks = Hooks {
             events: Box::new(move |event| drop(sender.send(event))),
             sync_log: Box::new(move |partition, decree| {
@@ -70,6 +70,10 @@ impl Node {
                 let known = log.entry(partition).or_default();
                 *known = decree.max(*known);
                 Ok(())
+            }),
+            log_is_synced: Box::new(move |partition, decree| {
+                let log = looked_at.lock().unwrap();
+                log.get(&partition).is_some_and(|&known| known >= decree)
             }),
         };
         Self {

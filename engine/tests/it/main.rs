@@ -3,6 +3,7 @@
 mod bounds;
 mod checkpoints;
 mod cold;
+mod collecting;
 mod damage;
 mod followed;
 mod harness;

@@ -6,7 +6,7 @@
 use crate::clock;
 use crate::worker::Worker;
 use crate::worker::hosted::{DigestResult, DigestWanted, Hosted};
-use engine::{Digest, Ticket};
+use engine::{Digest, Haste, Ticket};
 use tokio::sync::oneshot;
 use types::{Decree, PartitionId};
 
@@ -18,6 +18,7 @@ const FURTHEST: u64 = 100_000;
 pub(crate) struct DigestAsked {
     pub(crate) partition: PartitionId,
     pub(crate) at: Decree,
+    pub(crate) haste: Haste,
     /// Whether it could be promised.
     pub(crate) registered: oneshot::Sender<Result<(), String>>,
     pub(crate) answer: oneshot::Sender<DigestResult>,
@@ -46,6 +47,7 @@ impl Worker {
         }
         h.digests.push(DigestWanted {
             at: asked.at,
+            haste: asked.haste,
             ticket: None,
             answer: asked.answer,
         });
@@ -66,7 +68,7 @@ impl Worker {
             .collect();
         due.sort_by_key(|wanted| wanted.at);
         for wanted in due {
-            wanted.ticket = Some(storage.digest(wanted.at));
+            wanted.ticket = Some(storage.digest(wanted.at, wanted.haste));
             storage.commit(wanted.at);
         }
     }

@@ -6,6 +6,7 @@ use crate::peers::{Introduction, channel};
 use crate::services::data::Unfailing;
 use crate::services::digest::DigestAsked;
 use crate::worker::Worker;
+use engine::Haste;
 use futures::future::join_all;
 use proto::inspect::inspect_client::InspectClient;
 use proto::inspect::inspect_server::Inspect;
@@ -28,8 +29,9 @@ const AHEAD: [u64; 3] = [2, 200, 20_000];
 /// How long a member may take to promise its digest, and all of them to get to its decree.
 const PROMISE: Duration = Duration::from_secs(5);
 const ADVANCE: Duration = Duration::from_secs(15);
-/// How long a member may take to read its whole copy.
+/// How long a member may take to read its whole copy, in haste and at a bounded rate.
 const READING: Duration = Duration::from_mins(10);
+const READING_PACED: Duration = Duration::from_hours(24);
 /// How often whoever waits for it looks whether it is still a member.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -116,6 +118,11 @@ impl Inspect for InspectService {
         let _ = self.inbox.send(Input::Digest(DigestAsked {
             partition,
             at,
+            haste: if request.paced {
+                Haste::Paced
+            } else {
+                Haste::Now
+            },
             registered,
             answer,
         }));
@@ -152,7 +159,7 @@ pub(crate) async fn answer(worker: Rc<Worker>, mut questions: mpsc::UnboundedRec
                 let worker = worker.clone();
                 tokio::task::spawn_local(async move {
                     let _ = answer.send(match repair {
-                        Repair::No => digests(&worker, partition).await,
+                        Repair::No => digests(&worker, partition, Haste::Now).await,
                         Repair::Yes => repaired(&worker, partition).await,
                     });
                 });
@@ -162,7 +169,7 @@ pub(crate) async fn answer(worker: Rc<Worker>, mut questions: mpsc::UnboundedRec
 }
 
 async fn repaired(worker: &Rc<Worker>, partition: PartitionId) -> Result<DigestsResponse, Status> {
-    let (mut response, repaired) = compare::compare(worker, partition).await?;
+    let (mut response, repaired) = compare::compare(worker, partition, Haste::Now).await?;
     response.repaired = repaired.into_iter().map(|node| node.0).collect();
     Ok(response)
 }
@@ -193,10 +200,11 @@ fn status(worker: &Worker, partition: PartitionId) -> Option<ReplicaStatus> {
 pub(crate) async fn digests(
     worker: &Rc<Worker>,
     partition: PartitionId,
+    haste: Haste,
 ) -> Result<DigestsResponse, Status> {
     let mut failure = Status::unavailable("the members run ahead of every decree named");
     for ahead in AHEAD {
-        match digests_at(worker, partition, ahead).await {
+        match digests_at(worker, partition, ahead, haste).await {
             Ok(digests) => return Ok(digests),
             Err(status) => failure = status,
         }
@@ -208,6 +216,7 @@ async fn digests_at(
     worker: &Rc<Worker>,
     partition: PartitionId,
     ahead: u64,
+    haste: Haste,
 ) -> Result<DigestsResponse, Status> {
     let (configuration, decree) = {
         let hosted = worker
@@ -225,9 +234,12 @@ async fn digests_at(
         (configuration, Decree(h.core.prepared().0 + ahead))
     };
     let ask = async |node: NodeId| {
-        timeout(PROMISE, ask(worker.clone(), node, partition, decree))
-            .await
-            .unwrap_or_else(|_| Err(format!("node {node} does not answer")))
+        timeout(
+            PROMISE,
+            ask(worker.clone(), node, partition, (decree, haste)),
+        )
+        .await
+        .unwrap_or_else(|_| Err(format!("node {node} does not answer")))
     };
     let asked: Vec<_> = join_all(configuration.members().map(|member| ask(member.node))).await;
     // Everybody who can has promised: onward to the decree.
@@ -244,10 +256,14 @@ async fn digests_at(
         let text = "the members do not get to the decree: writes do not get through either";
         Err(Status::deadline_exceeded(text))
     })?;
+    let reading = match haste {
+        Haste::Now => READING,
+        Haste::Paced => READING_PACED,
+    };
     let mut replicas = Vec::new();
     for (member, asked) in configuration.members().zip(asked) {
         let digest = match asked {
-            Ok(answer) => taken(worker, partition, member.node, answer).await,
+            Ok(answer) => taken(worker, partition, member.node, (answer, reading)).await,
             Err(reason) => Err(reason),
         };
         let (digest, error) = match digest {
@@ -273,9 +289,9 @@ async fn taken(
     worker: &Worker,
     partition: PartitionId,
     node: NodeId,
-    answer: oneshot::Receiver<Result<u128, String>>,
+    (answer, reading): (oneshot::Receiver<Result<u128, String>>, Duration),
 ) -> Result<u128, String> {
-    let mut answer = pin!(timeout(READING, answer));
+    let mut answer = pin!(timeout(reading, answer));
     loop {
         match timeout(LOOK_EVERY, &mut answer).await {
             Ok(Ok(Ok(digest))) => return digest,
@@ -299,7 +315,7 @@ async fn ask(
     worker: Rc<Worker>,
     node: NodeId,
     partition: PartitionId,
-    decree: Decree,
+    (decree, haste): (Decree, Haste),
 ) -> Result<oneshot::Receiver<Result<u128, String>>, String> {
     let (answer, answered) = oneshot::channel();
     if node == worker.directory.node {
@@ -307,6 +323,7 @@ async fn ask(
         worker.digest_asked(DigestAsked {
             partition,
             at: decree,
+            haste,
             registered,
             answer,
         });
@@ -328,6 +345,7 @@ async fn ask(
         partition: Some(partition.into()),
         decree: decree.0,
         node: node.0,
+        paced: haste == Haste::Paced,
     };
     let mut client = InspectClient::new(connection);
     let response = client

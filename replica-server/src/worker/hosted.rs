@@ -8,7 +8,7 @@ use crate::worker::reply::{Delivery, Refused, refuse, send_on};
 use crate::worker::requests::Requests;
 use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting};
 use commit_log::{Log, Pin};
-use engine::{Partition, Ticket};
+use engine::{Haste, Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -94,6 +94,7 @@ pub(crate) struct ReceivedCheckpoint {
 /// Somebody wants the digest of the state at a decree.
 pub(crate) struct DigestWanted {
     pub(crate) at: Decree,
+    pub(crate) haste: Haste,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) answer: oneshot::Sender<DigestResult>,
 }
