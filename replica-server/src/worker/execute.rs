@@ -305,7 +305,7 @@ impl Worker {
                     Again::BySender | Again::ById(..) => {
                         out.push(Delivery::Answer(waiter.to, Outcome::Reply(waiter.reply)));
                     }
-                    Again::Evaluate(_) => h.unleased.push_back(Unleased {
+                    Again::Evaluate(_) | Again::Never => h.unleased.push_back(Unleased {
                         to: waiter.to,
                         reply: waiter.reply,
                         since: clock::now(),

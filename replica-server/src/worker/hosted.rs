@@ -6,7 +6,7 @@ use crate::metrics::{CommitTimes, Traffic};
 use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Refused, refuse, send_on};
 use crate::worker::requests::Requests;
-use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting};
+use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting, mark_overtaken};
 use commit_log::{Log, Pin};
 use engine::{Haste, Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
@@ -191,7 +191,9 @@ impl Hosted {
             refuse(read.to, refused, out);
         }
         let held = self.held.take();
-        for (decree, bucket) in self.waiting.take() {
+        let mut buckets = self.waiting.take();
+        mark_overtaken(&mut buckets, sent);
+        for (decree, bucket) in buckets {
             // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
             let was_sent = decree <= sent;
             self.abandon_bucket(bucket, was_sent.then_some(decree), stays, out);
@@ -218,6 +220,11 @@ impl Hosted {
             let (command, id) = match again {
                 Again::BySender => (None, None),
                 Again::Evaluate(command) => (Some(command), None),
+                Again::Never => {
+                    let text = "the primary changed, and later writes to the key may have taken effect already";
+                    refuse(to, Refused::Busy(text.into()), out);
+                    continue;
+                }
                 Again::ById(id, kept) => (Some(bucket.command(kept)), Some(id)),
             };
             match (sent, command, id) {
@@ -246,11 +253,11 @@ impl Hosted {
                     },
                     out,
                 ),
-                // A read: a write that came after it may be done by now, which it must not see. Its sender has to ask again.
-                (Some(_), Some(_), None) | (None, None, _) => refuse(to, refusal.clone(), out),
-                (None, Some(command), _) => {
+                // A write that was never sent, or a read.
+                (_, Some(command), _) => {
                     send_on(to, self.id, command, None, refusal.clone(), out);
                 }
+                (None, None, _) => refuse(to, refusal.clone(), out),
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Replies that wait for a commit: any reply, even "nothing done", leaves only when every decree it saw is committed.
 
 use crate::worker::reply::{Command, ReplyTo};
+use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Reply};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use types::{Decree, Instant};
 
 /// One reply that waits.
@@ -21,6 +22,8 @@ pub(crate) enum Again {
     Evaluate(Command),
     /// It had effects: the new primary knows it by this id. The command is among those that its bucket keeps.
     ById(RequestId, Kept),
+    /// Not at all: see [`mark_overtaken`].
+    Never,
 }
 
 /// A command in a bucket: what it is, and where its arguments are.
@@ -72,6 +75,45 @@ fn take_length(from: &mut &[u8]) -> usize {
     };
     *from = rest;
     usize::from_le_bytes(*length)
+}
+
+/// A read that waits for a sealed mutation cannot be evaluated again after this primary if a write of this node's own port to one of its
+/// keys came after it and was sent too: that may be done by now, and must not be seen by a command that was before it on its
+/// connection. (Which connection it came from is not known here. Clients' streams keep their order themselves.)
+pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
+    let (mut written, mut everything) = (BTreeSet::<Bytes>::new(), false);
+    for (_, bucket) in buckets
+        .iter_mut()
+        .rev()
+        .skip_while(|(decree, _)| *decree > sent)
+    {
+        let mut waiters = std::mem::take(&mut bucket.waiters);
+        for waiter in waiters.iter_mut().rev() {
+            if let ReplyTo::Stream(_) = waiter.to {
+                continue;
+            }
+            let overtaken = match &waiter.again {
+                &Again::ById(_, kept) => {
+                    let command = bucket.command(kept);
+                    everything |= command.keys().next().is_none();
+                    written.extend(command.keys().cloned());
+                    false
+                }
+                Again::Evaluate(command) => {
+                    let mut keys = command.keys().peekable();
+                    match keys.peek() {
+                        Some(_) => everything || keys.any(|key| written.contains(key)),
+                        None => everything || !written.is_empty(),
+                    }
+                }
+                Again::BySender | Again::Never => false,
+            };
+            if overtaken {
+                waiter.again = Again::Never;
+            }
+        }
+        bucket.waiters = waiters;
+    }
 }
 
 /// A read whose decrees are committed and that only a missing lease keeps from being answered.
@@ -220,6 +262,50 @@ mod tests {
             };
             assert_eq!(bucket.command(kept).args, args);
         }
+    }
+
+    /// What becomes of commands that waited for a decree each, of which those up to 5 were sent.
+    fn overtaken(commands: &[(u64, &[&[u8]])]) -> Vec<bool> {
+        let mut waiting = Waiting::default();
+        for &(decree, args) in commands {
+            let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None);
+            let spec = commands::resolve(args).unwrap();
+            if spec.is_write() {
+                let id = RequestId {
+                    client: 1,
+                    sequence: 1,
+                    first_incomplete: 1,
+                    sent: types::Timestamp(1),
+                    attempt: commands::requests::Attempt::First,
+                };
+                waiting.push_named(Decree(decree), (to, Reply::Ok), id, spec, args);
+            } else {
+                let again = Again::Evaluate(Command::of(spec, args));
+                let reply = Reply::Nil;
+                waiting.push(Decree(decree), Waiter { to, reply, again });
+            }
+        }
+        let mut buckets = waiting.take();
+        mark_overtaken(&mut buckets, Decree(5));
+        let waiters = buckets.into_iter().flat_map(|(_, bucket)| bucket.waiters);
+        waiters
+            .map(|waiter| matches!(waiter.again, Again::Never))
+            .collect()
+    }
+
+    #[test]
+    fn a_read_is_asked_again_unless_a_later_write_to_its_key_was_sent() {
+        let (get, set) = ([&b"GET"[..], b"k"], [&b"SET"[..], b"k", b"v"]);
+        let other = [&b"SET"[..], b"other", b"v"];
+        assert_eq!(overtaken(&[(4, &set), (4, &get)]), [false, false]);
+        assert_eq!(overtaken(&[(4, &get), (4, &set)]), [true, false]);
+        assert_eq!(overtaken(&[(4, &get), (5, &set)]), [true, false]);
+        assert_eq!(overtaken(&[(4, &get), (5, &other)]), [false, false]);
+        // It was never sent, and follows the read to wherever that goes.
+        assert_eq!(overtaken(&[(4, &get), (6, &set)]), [false, false]);
+        let (size, flush) = ([&b"DBSIZE"[..]], [&b"FLUSHDB"[..]]);
+        assert_eq!(overtaken(&[(4, &size), (5, &other)]), [true, false]);
+        assert_eq!(overtaken(&[(4, &get), (5, &flush)]), [true, false]);
     }
 
     #[test]
