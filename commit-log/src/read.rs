@@ -78,7 +78,12 @@ impl Shared {
     pub(crate) fn pin(&self, id: PartitionId, from: Decree) -> Option<Pin> {
         let mut index = lock(&self.index);
         let partition = index.partitions.get(&id)?;
-        if partition.oldest()? > from {
+        // Of a partition without mutations in the log, all that RocksDB has is gone, and all that comes is kept.
+        let gone = match partition.oldest() {
+            Some(oldest) => oldest > from,
+            None => partition.durable >= from,
+        };
+        if gone {
             return None;
         }
         let broken = Arc::new(AtomicBool::new(false));

@@ -397,6 +397,27 @@ fn a_pin_keeps_the_log_for_a_reader_within_bounds() {
 }
 
 #[test]
+fn what_is_to_come_can_be_pinned_where_the_log_has_no_mutation_of_the_partition() {
+    let opened = open(&SimulatedDisk::new(), &options(Durability::Buffered));
+    let log = &opened.log;
+    let append = |record, durable| {
+        assert!(log.append(&[record], 0).is_ok());
+        settle(log);
+        log.set_durable(Q, Decree(durable));
+    };
+    append(created(P), 0);
+    // By a checkpoint.
+    log.set_durable(P, Decree(50));
+    assert!(log.pin(P, Decree(50)).is_none());
+    let pin = log.pin(P, Decree(51)).unwrap();
+    append(mutation(P, 1, 51, "a"), 0);
+    log.set_durable(P, Decree(51));
+    (1..=100).for_each(|decree| append(mutation(Q, 1, decree, vec![1; 700]), decree));
+    assert!(!pin.broken());
+    assert_eq!(read(log, 51), [(51, 1)]);
+}
+
+#[test]
 fn both_kinds_of_directory_give_everything_back_after_a_clean_end() {
     for (durability, direct) in [
         (Durability::Sync, DirectIo::Auto),

@@ -103,6 +103,9 @@ pub struct Learn {
     /// Bytes sent in a second at most, by all transfers together.
     #[serde(deserialize_with = "size")]
     pub rate: ByteSize,
+    /// How long a copy whose transfer was cut off is kept for the learner's next attempt, with the log after it; zero: not at all.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
 }
 
 /// When a partition's files are rewritten without the rows that deleted and overwritten objects left behind. Both must hold.
@@ -216,6 +219,7 @@ impl Default for Learn {
     fn default() -> Self {
         Self {
             rate: ByteSize::mib(128),
+            keep: Duration::from_mins(5),
         }
     }
 }

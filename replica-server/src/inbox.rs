@@ -1,5 +1,6 @@
 //! What reaches the worker from other threads and from its own services.
 
+use crate::peers::checkpoint::Ended;
 use crate::services::digest::DigestAsked;
 use engine::EngineEvent;
 use proto::meta::ToNode;
@@ -21,12 +22,12 @@ pub(crate) enum Input {
         signature: LearnSignature,
         outcome: LogRead,
     },
-    /// A checkpoint reached a learner, or did not.
+    /// The transfer of a checkpoint to a learner is over.
     CheckpointSent {
         partition: PartitionId,
         learner: NodeId,
         signature: LearnSignature,
-        delivered: Option<Decree>,
+        ended: Ended,
     },
     /// A checkpoint for a learner of this node is here.
     CheckpointReceived {

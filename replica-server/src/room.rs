@@ -59,6 +59,9 @@ pub(crate) async fn watch(worker: Rc<Worker>, data_dir: PathBuf, reserve: ByteSi
         let now = Room::of(free, reserve, before);
         if now != before {
             worker.room.set(now);
+            if now != Room::Enough {
+                worker.kept_checkpoints.clear();
+            }
             let free = ByteSize(free);
             match now {
                 Room::Enough => tracing::info!(%free, "the disk has room again: new data is taken"),

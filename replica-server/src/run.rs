@@ -12,6 +12,7 @@ use crate::peers::beacons::{self, Pulse};
 use crate::peers::checkpoint::Pace;
 use crate::peers::clocks::Clocks;
 use crate::peers::incoming::{self, PeersService};
+use crate::peers::kept::KeptCheckpoints;
 use crate::peers::{Arrivals, Introduction, Peers};
 use crate::ports::{self, Listening, Ports};
 use crate::remote::RemoteBackend;
@@ -232,6 +233,7 @@ async fn serve(
         engine.scratch("incoming"),
     );
     let learn_pace = Rc::new(Pace::new(config.learn.rate));
+    let kept_checkpoints = KeptCheckpoints::new(config.learn.keep);
     let scrubbed_logs = vec![logs.sync.clone(), logs.buffered.clone()];
     let scrub_place = directory.part("scrub.json");
     let (all_leases, sync_log, buffered_log) =
@@ -248,6 +250,8 @@ async fn serve(
         meta: meta.clone(),
         inbox: inbox.clone(),
         learn_pace,
+        arrivals: arrivals.clone(),
+        kept_checkpoints,
         timings: timings.clone(),
     });
     worker.recover(found);
@@ -382,12 +386,14 @@ async fn serve(
     }
 }
 
-/// Shows that the worker moves (R6), and has logs kept within their budget.
+/// Shows that the worker moves (R6), has logs kept within their budget, and gives up what nobody came back for.
 async fn housekeeping(worker: Rc<Worker>, heart: Arc<AtomicU64>) {
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     loop {
         ticks.tick().await;
-        heart.store(clock::now().0, Ordering::Relaxed);
+        let now = clock::now();
+        heart.store(now.0, Ordering::Relaxed);
         worker.relieve_logs();
+        worker.kept_checkpoints.expire(now);
     }
 }

@@ -1,5 +1,5 @@
 //! Other replica servers: `outgoing` (what this node says to each), `incoming` (what they say), `codec` (the messages' bytes), `beacons`
-//! (leases, on a thread of their own), `clocks` (what beacons tell of other nodes' clocks), `checkpoint` and `arrival` (whole copies, on
+//! (leases, on a thread of their own), `clocks` (what beacons tell of other nodes' clocks), `checkpoint`, `kept`, `arrival` and `partial` (whole copies, on
 //! connections of their own).
 
 mod arrival;
@@ -8,7 +8,9 @@ pub(crate) mod checkpoint;
 pub(crate) mod clocks;
 pub(crate) mod codec;
 pub(crate) mod incoming;
+pub(crate) mod kept;
 mod outgoing;
+mod partial;
 
 pub(crate) use arrival::Arrivals;
 pub(crate) use outgoing::{Peers, channel};

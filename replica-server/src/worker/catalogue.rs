@@ -273,6 +273,8 @@ impl Worker {
                 hosted.borrow_mut().abandon(&mut out);
                 self.deliver_all(out);
                 drop(hosted);
+                self.arrivals.forget(id);
+                self.kept_checkpoints.forget(id);
                 self.engine.remove(id);
                 self.meta.deleted(id);
                 tracing::info!(partition = %id, "the replica was deleted");

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use types::{Ballot, Decree, Instant, LearnSignature, NodeId, PartitionId, Timestamp};
@@ -74,10 +75,10 @@ pub(crate) struct Hosted {
 /// What is kept for a learner while it learns from this primary.
 #[derive(Default)]
 pub(crate) struct Teaching {
-    pub(crate) pin: Option<Pin>,
+    pub(crate) pin: Option<Arc<Pin>>,
     pub(crate) checkpoint: Option<(Ticket, LearnSignature)>,
-    /// Ends a transfer under way when dropped.
-    pub(crate) transfer: Option<oneshot::Sender<()>>,
+    /// A transfer under way, for which learn. Ends it when dropped.
+    pub(crate) transfer: Option<(LearnSignature, oneshot::Sender<()>)>,
 }
 
 /// A checkpoint that a primary sent here.
@@ -107,6 +108,11 @@ impl Hosted {
     /// Whether commands may be evaluated here.
     pub(crate) fn serves(&self) -> bool {
         self.role == RoleKind::Serving && self.broken.is_none()
+    }
+
+    /// Whether this copy is what others are taught.
+    pub(crate) fn leads(&self) -> bool {
+        matches!(self.role, RoleKind::Serving | RoleKind::Reconciling) && self.broken.is_none()
     }
 
     /// Whether it will be known in a moment who serves: this node, once it has reconciled, or whoever deposed it, of whom it knows

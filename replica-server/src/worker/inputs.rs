@@ -53,17 +53,15 @@ impl Worker {
                 partition,
                 learner,
                 signature,
-                delivered,
+                ended,
             } => {
-                let event = match delivered {
-                    Some(decree) => Event::CheckpointDelivered {
-                        learner,
-                        signature,
-                        decree,
-                    },
-                    None => Event::CheckpointFailed { learner, signature },
-                };
-                self.tell_partition(partition, event);
+                if let Some(hosted) = self.find(partition) {
+                    let event =
+                        self.transfer_ended(&mut hosted.borrow_mut(), learner, signature, ended);
+                    if let Some(event) = event {
+                        self.tell(&hosted, event);
+                    }
+                }
             }
             Input::CheckpointReceived {
                 partition,
@@ -188,7 +186,7 @@ impl Worker {
                 let Some(hosted) = self.find(partition) else {
                     return;
                 };
-                let failed = self.transfer(&mut hosted.borrow_mut(), ticket, checkpoint);
+                let failed = self.checkpoint_made(&mut hosted.borrow_mut(), ticket, checkpoint);
                 if let Some(event) = failed {
                     self.tell(&hosted, event);
                 }

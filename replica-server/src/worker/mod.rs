@@ -10,7 +10,7 @@ mod execute;
 pub(crate) mod held;
 pub(crate) mod hosted;
 mod inputs;
-mod perform;
+pub(crate) mod perform;
 mod positioned;
 pub(crate) mod reply;
 mod requests;
@@ -26,9 +26,10 @@ use crate::directory::DataDirectory;
 use crate::inbox::Input;
 use crate::meta_link::MetaLink;
 use crate::metrics::{Counted, Timings};
-use crate::peers::Peers;
 use crate::peers::beacons::Beacons;
 use crate::peers::checkpoint::Pace;
+use crate::peers::kept::KeptCheckpoints;
+use crate::peers::{Arrivals, Peers};
 use crate::room::Room;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
@@ -92,6 +93,10 @@ pub(crate) struct Worker {
     pub(crate) roles_changed: Notify,
     /// What transfers to learners may send.
     pub(crate) learn_pace: Rc<Pace>,
+    /// What arrives of other nodes' checkpoints.
+    pub(crate) arrivals: Arrivals,
+    /// Of which learners got a part.
+    pub(crate) kept_checkpoints: KeptCheckpoints,
     /// The process ends: nobody is called any more.
     pub(crate) stopping: Cell<bool>,
     /// Requests of clients' streams that wait for an answer.
@@ -135,6 +140,8 @@ pub(crate) struct Parts {
     pub(crate) meta: MetaLink,
     pub(crate) inbox: mpsc::UnboundedSender<Input>,
     pub(crate) learn_pace: Rc<Pace>,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) kept_checkpoints: KeptCheckpoints,
     pub(crate) timings: Arc<Timings>,
 }
 
@@ -164,6 +171,8 @@ impl Worker {
             room: Cell::default(),
             roles_changed: Notify::new(),
             learn_pace: parts.learn_pace,
+            arrivals: parts.arrivals,
+            kept_checkpoints: parts.kept_checkpoints,
             stopping: Cell::new(false),
             unanswered: Cell::new(0),
             counted: Counted::default(),

@@ -9,6 +9,7 @@ use commit_log::{Appended, ReadError};
 use replication::{Action, Event, Flush, LogRead, Message, RoleKind};
 use smallvec::SmallVec;
 use std::path::PathBuf;
+use std::sync::Arc;
 use types::{Decree, Instant, LearnKind, LearnSignature, NodeId, Record, RecordBody};
 
 /// Events that actions lead to at once.
@@ -109,15 +110,7 @@ impl Worker {
                     self.read_log(h, learner, signature, from, max_bytes);
                 }
                 Action::SendCheckpoint { learner, signature } => {
-                    let into = self.engine.scratch(&format!(
-                        "out-{}-{learner}-{:x}",
-                        h.id,
-                        rand::random::<u64>()
-                    ));
-                    let ticket = h.storage.checkpoint(into);
-                    let teaching = h.teaching.entry(learner).or_default();
-                    teaching.pin = h.log.pin(h.id, h.storage.committed().next());
-                    teaching.checkpoint = Some((ticket, signature));
+                    self.teach_by_checkpoint(h, learner, signature);
                 }
                 Action::EndLearn {
                     learner,
@@ -187,6 +180,9 @@ impl Worker {
         tracing::info!(partition = %h.id, ?role, ballot = %h.core.ballot(), "role changed");
         h.role = role;
         self.roles_changed.notify_one();
+        if h.core.is_member() {
+            self.arrivals.forget(h.id);
+        }
         match role {
             RoleKind::Serving => {
                 h.storage.raise_ballot(h.core.ballot());
@@ -198,6 +194,9 @@ impl Worker {
             | RoleKind::Secondary
             | RoleKind::Reconciling => {
                 h.stale_read = None;
+                if role != RoleKind::Reconciling {
+                    self.kept_checkpoints.forget(h.id);
+                }
                 h.abandon(out);
                 h.storage.demote();
                 if matches!(role, RoleKind::Inactive | RoleKind::Learner) {
@@ -216,7 +215,7 @@ impl Worker {
         from: Decree,
         max_bytes: usize,
     ) {
-        h.teaching.entry(learner).or_default().pin = h.log.pin(h.id, from);
+        h.teaching.entry(learner).or_default().pin = h.log.pin(h.id, from).map(Arc::new);
         let (log, partition, inbox) = (h.log.clone(), h.id, self.inbox.clone());
         tokio::task::spawn_blocking(move || {
             let outcome = match log.read(partition, from, max_bytes) {
@@ -274,7 +273,7 @@ impl Worker {
 }
 
 /// Removes a directory, however large, beside the worker.
-pub(super) fn remove_later(dir: PathBuf) {
+pub(crate) fn remove_later(dir: PathBuf) {
     tokio::task::spawn_blocking(move || {
         if let Err(error) = std::fs::remove_dir_all(&dir) {
             tracing::warn!(dir = %dir.display(), %error, "a checkpoint that nobody needs was not removed");
