@@ -4,7 +4,10 @@ use proto::NotLeading;
 use proto::common::Durability as WireDurability;
 use proto::meta::admin_client::AdminClient;
 use proto::meta::{
-    CreateTableRequest, ListNodesRequest, ListTablesRequest, Node, Table, TableName, TableRoutes,
+    AlterTableRequest, BalanceRequest, BalanceResponse, CreateTableRequest, Done, DrainRequest,
+    HealthRequest, HealthResponse, ListNodesRequest, ListTablesRequest, MoveRequest, Node,
+    RebuildRequest, RebuildResponse, RenameTableRequest, RescueRequest, RescueResponse,
+    SetBalancingRequest, Table, TableName, TableRoutes,
 };
 use std::time::{Duration, Instant};
 use tonic::metadata::{Ascii, MetadataValue};
@@ -52,7 +55,7 @@ pub struct Admin {
 }
 
 /// What [`Admin::create_table`] needs to know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct NewTable {
     /// Its name.
     pub name: String,
@@ -66,6 +69,8 @@ pub struct NewTable {
     pub password: String,
     /// Writes are refused below so many copies; 0: the usual majority.
     pub min_replicas: u32,
+    /// What commands on it must obey; 0: nothing.
+    pub rules: proto::meta::TableRules,
 }
 
 macro_rules! call {
@@ -149,6 +154,7 @@ impl Admin {
             durability: durability.into(),
             password: table.password,
             min_replicas: table.min_replicas,
+            rules: Some(table.rules),
         };
         call!(self, create_table, request)
     }
@@ -173,6 +179,67 @@ impl Admin {
                 name: name.to_owned()
             }
         )
+    }
+
+    /// Changes a table in service; what is `None` stays.
+    pub async fn alter_table(&mut self, changes: AlterTableRequest) -> Result<Table, AdminError> {
+        call!(self, alter_table, changes)
+    }
+
+    /// Calls a table something else.
+    pub async fn rename_table(&mut self, name: &str, to: &str) -> Result<Table, AdminError> {
+        let request = RenameTableRequest {
+            name: name.to_owned(),
+            to: to.to_owned(),
+        };
+        call!(self, rename_table, request)
+    }
+
+    /// What the balancer does, and would do next, in so many steps at most.
+    pub async fn balance(&mut self, steps: u32) -> Result<BalanceResponse, AdminError> {
+        call!(self, balance, BalanceRequest { steps })
+    }
+
+    /// Lets the balancer work, or not.
+    pub async fn set_balancing(&mut self, paused: bool) -> Result<Done, AdminError> {
+        call!(self, set_balancing, SetBalancingRequest { paused })
+    }
+
+    /// Has a node emptied, or lets it take its share again.
+    pub async fn drain(&mut self, node: u64, drain: bool) -> Result<Done, AdminError> {
+        call!(self, drain, DrainRequest { node, drain })
+    }
+
+    /// Moves a replica.
+    pub async fn move_replica(&mut self, request: MoveRequest) -> Result<Done, AdminError> {
+        call!(self, move_replica, request)
+    }
+
+    /// Moves a lead.
+    pub async fn move_primary(&mut self, request: MoveRequest) -> Result<Done, AdminError> {
+        call!(self, move_primary, request)
+    }
+
+    /// Partitions that are not as they should be; of all tables if it is given none.
+    pub async fn health(&mut self, table: &str) -> Result<HealthResponse, AdminError> {
+        let request = HealthRequest {
+            table: table.to_owned(),
+            limit: 0,
+        };
+        call!(self, health, request)
+    }
+
+    /// What can be done for a partition whose members are lost; with a choice and its word, does it.
+    pub async fn rescue(&mut self, request: RescueRequest) -> Result<RescueResponse, AdminError> {
+        call!(self, rescue, request)
+    }
+
+    /// What the nodes make of an empty store; with the word for it, writes it.
+    pub async fn rebuild(
+        &mut self,
+        request: RebuildRequest,
+    ) -> Result<RebuildResponse, AdminError> {
+        call!(self, rebuild, request)
     }
 
     /// All tables.

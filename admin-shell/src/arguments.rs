@@ -1,8 +1,13 @@
 //! What can be asked of the shell: the same words on the command line and at the prompt.
 
+mod cluster;
+mod table;
+
+pub(crate) use cluster::{BalanceCommand, MetaCommand, MoveCommand, NodeCommand, PartitionCommand};
+pub(crate) use table::TableCommand;
+
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
-use types::Durability;
 
 /// `tulpar shell`: without a command the prompt opens.
 #[derive(Args, Debug)]
@@ -80,11 +85,31 @@ pub(crate) enum LineCommand {
 /// Everything that can be asked.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Create, drop, recall and look at tables: table create orders --partitions 16
+    /// Create, change, drop, recall and look at tables: table create orders --partitions 16
     #[command(subcommand)]
     Table(TableCommand),
     /// The replica servers, how they are and what they hold.
     Nodes,
+    /// Empty a replica server, or give it its share again: node drain rack7-b --wait
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// How replicas and primaries are spread over the servers: balance plan
+    #[command(subcommand)]
+    Balance(BalanceCommand),
+    /// Move one replica or one lead by hand: move primary orders 3 --to rack7-b
+    #[command(subcommand)]
+    Move(MoveCommand),
+    /// Partitions that are not as they should be, and what is done about it: health orders
+    Health {
+        /// Only of this table.
+        name: Option<String>,
+    },
+    /// Decide about a partition that lost all its members: partition rescue orders 3
+    #[command(subcommand)]
+    Partition(PartitionCommand),
+    /// Decide about a metadata store that was lost: meta rebuild
+    #[command(subcommand)]
+    Meta(MetaCommand),
     /// Where the copies of a table's partitions are: partitions orders --digest
     Partitions {
         /// The table.
@@ -121,6 +146,17 @@ pub(crate) enum Command {
         /// The keys.
         #[arg(required = true)]
         keys: Vec<String>,
+    },
+    /// How many keys the table has; above a million in a partition an estimate.
+    Count,
+    /// Keys of the table, in no order: scan --match 'user:*' --limit 20
+    Scan {
+        /// Only those that fit: `*`, `?` and `[a-z]` as in Redis.
+        #[arg(long = "match", value_name = "PATTERN", default_value = "*")]
+        pattern: String,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
     },
     /// The value of a sort key (a Redis hash field): hget user:1 name
     Hget {
@@ -174,54 +210,9 @@ pub(crate) enum Command {
     },
 }
 
-/// What can be done with tables.
-#[derive(Subcommand, Debug)]
-pub(crate) enum TableCommand {
-    /// table create orders --partitions 16 --replicas 3 --durability buffered
-    Create {
-        /// Its name: letters, digits, `_`, `.`, `-`.
-        name: String,
-        /// Parts that it is divided into; fixed once it exists.
-        #[arg(long, default_value_t = 8)]
-        partitions: u32,
-        /// Copies of each part.
-        #[arg(long, default_value_t = 3)]
-        replicas: u32,
-        /// When a write is acknowledged: `sync` or `buffered`.
-        #[arg(long, default_value_t = Durability::Sync)]
-        durability: Durability,
-        /// Clients must give it.
-        #[arg(long, value_name = "PASSWORD")]
-        password: Option<String>,
-        /// Writes are refused below so many copies [half of the copies, rounded down, plus one].
-        #[arg(long, value_name = "N")]
-        min_replicas: Option<u32>,
-    },
-    /// Drop a table; it can be recalled for a while: table drop orders
-    Drop {
-        /// Its name.
-        name: String,
-    },
-    /// Bring a dropped table back: table recall orders
-    Recall {
-        /// Its name.
-        name: String,
-    },
-    /// All tables: table list --all
-    List {
-        /// Dropped ones too.
-        #[arg(long)]
-        all: bool,
-    },
-    /// One table: table show orders
-    Show {
-        /// Its name.
-        name: String,
-    },
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let refused = || format!("'{text}' is no duration such as 500ms, 2s, 10min or 1h");
+/// A span of time as people write it.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let refused = || format!("'{text}' is no duration such as 500ms, 2s, 10min, 1h or 7d");
     let unit_at = text
         .find(|c: char| !c.is_ascii_digit())
         .ok_or_else(refused)?;
@@ -231,6 +222,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         "s" => 1_000,
         "min" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(refused()),
     };
     number

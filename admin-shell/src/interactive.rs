@@ -1,6 +1,8 @@
 //! The prompt: history, completion, and a question before what cannot easily be undone.
 
-use crate::arguments::{Command, Line, LineCommand, TableCommand};
+use crate::arguments::{
+    Command, Line, LineCommand, MetaCommand, NodeCommand, PartitionCommand, TableCommand,
+};
 use crate::commands::Session;
 use clap::{CommandFactory, Parser};
 use rustyline::completion::{Completer, Pair};
@@ -10,6 +12,7 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
@@ -21,6 +24,9 @@ For example:
   set user:1 Ada --ttl 1h                 a key, as in Redis
   hset user:2 name 'Ada Lovelace'         a sort key under a hash key (a Redis hash field)
   partitions orders --digest              are all copies equal?
+  health                                  what is wrong, and what is done about it
+  node drain rack7-b --wait               empty a server before it goes
+  balance plan                            what would be moved next
   help hscan                              all about one command
 ";
 
@@ -128,19 +134,67 @@ fn split(line: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// Asks before a table goes away.
+/// Asks before something happens that users notice or that can not be undone.
 fn confirmed(command: &Command, editor: &mut Editor<Completion, FileHistory>) -> bool {
-    let Command::Table(TableCommand::Drop { name }) = command else {
+    let Some((question, wanted)) = dangerous(command) else {
         return true;
     };
-    let question = format!("Clients of table {name} will get errors at once. Its name, to go on: ");
     let sure = editor
         .readline(&question)
-        .is_ok_and(|answer| answer.trim() == name);
+        .is_ok_and(|answer| answer.trim() == wanted);
     if !sure {
-        println!("nothing was dropped");
+        println!("nothing was done");
     }
     sure
+}
+
+/// Whether a command given on the command line is meant. Scripts are not asked.
+pub(crate) fn sure(command: &Command) -> bool {
+    let Some((question, wanted)) = dangerous(command) else {
+        return true;
+    };
+    if !std::io::stdin().is_terminal() {
+        return true;
+    }
+    eprint!("{question}");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && answer.trim() == wanted
+}
+
+/// What to ask before a command, and the answer on which it is done; nothing for a harmless one.
+fn dangerous(command: &Command) -> Option<(String, String)> {
+    match command {
+        Command::Table(TableCommand::Drop { name, yes: false }) => Some((
+            format!("Clients of table {name} will get errors at once. Its name, to go on: "),
+            name.clone(),
+        )),
+        Command::Table(TableCommand::Alter { name, rules, .. }) if rules.read_only => Some((
+            format!("Writes to table {name} will be refused. Its name, to go on: "),
+            name.clone(),
+        )),
+        Command::Node(NodeCommand::Drain {
+            node, yes: false, ..
+        }) => Some((
+            format!("All replicas on {node} will be copied elsewhere. Its name, to go on: "),
+            node.clone(),
+        )),
+        Command::Partition(PartitionCommand::Rescue {
+            name,
+            partition,
+            word: Some(_),
+            ..
+        }) => Some((
+            format!(
+                "What other copies of partition {partition} of {name} had more is lost for ever. The table's name, to go on: "
+            ),
+            name.clone(),
+        )),
+        Command::Meta(MetaCommand::Rebuild { word: Some(_), .. }) => Some((
+            "The metadata store will be what was shown. 'rebuild', to go on: ".to_owned(),
+            "rebuild".to_owned(),
+        )),
+        _ => None,
+    }
 }
 
 fn editor() -> rustyline::Result<Editor<Completion, FileHistory>> {

@@ -4,7 +4,7 @@
 //! command does, [`answer`] how answers look, [`interactive`] the prompt.
 //!
 //! The shell holds no rules of the cluster: every refusal is a server's own words. It never changes anything that was not
-//! asked for, and only the prompt asks back.
+//! asked for, and asks back only where a person sits: at the prompt, or with a terminal as its input.
 
 #![warn(missing_docs)]
 
@@ -41,6 +41,10 @@ pub fn run(options: Options) -> ExitCode {
     let Some(command) = command else {
         return interactive::run(&runtime, &mut session, json);
     };
+    if !json && !interactive::sure(&command) {
+        eprintln!("tulpar shell: nothing was done");
+        return ExitCode::FAILURE;
+    }
     match runtime.block_on(session.run(&command)) {
         Ok(answer) => {
             answer.print(json);

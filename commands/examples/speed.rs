@@ -68,6 +68,7 @@ fn main() {
         index: 0,
         random: 0,
         slots: SlotRange::ALL,
+        default_ttl: None,
         limits: Limits::default(),
     };
     for (command, metadata) in [

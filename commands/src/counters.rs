@@ -32,7 +32,7 @@ pub(crate) fn decrby(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
 fn add(keys: &mut Writing<'_>, key: &[u8], increment: i64) -> Outcome {
     let slot = Slot::of(key);
     let (value, expiry) = match keys.take_up_string(slot, key)? {
-        None => (0, None),
+        None => (0, keys.default_expiry()),
         Some((value, expiry)) => (integer(&value)?, expiry),
     };
     let sum = value.checked_add(increment).ok_or(Refusal::OVERFLOW)?;
@@ -44,9 +44,12 @@ fn add(keys: &mut Writing<'_>, key: &[u8], increment: i64) -> Outcome {
 /// INCRBYFLOAT key increment: the new value's text. O(1).
 pub(crate) fn incrbyfloat(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
     let slot = Slot::of(args[1]);
-    let (value, expiry) = keys.take_up_string(slot, args[1])?.unzip();
+    let (value, expiry) = match keys.take_up_string(slot, args[1])? {
+        None => (None, keys.default_expiry()),
+        Some((value, expiry)) => (Some(value), expiry),
+    };
     let sum = add_float(value.as_deref(), args[2], Refusal::NOT_A_FLOAT)?;
-    keys.put_string(slot, args[1], expiry.flatten(), &[sum.as_bytes()])?;
+    keys.put_string(slot, args[1], expiry, &[sum.as_bytes()])?;
     Ok(Reply::Bulk(sum.into()))
 }
 

@@ -71,6 +71,13 @@ impl<'a, V: View + ?Sized> Keyspace<'a, V> {
         self.moment.now
     }
 
+    /// When something expires that is written now without saying so.
+    pub(crate) fn default_expiry(&self) -> Option<Timestamp> {
+        let ttl = self.moment.default_ttl?;
+        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        Some(Timestamp(self.now().0.saturating_add(ttl)))
+    }
+
     /// What the key holds, if it is alive.
     pub(crate) fn load(&mut self, key: &[u8]) -> Result<Option<Entry>, Interrupt> {
         let slot = Slot::of(key);

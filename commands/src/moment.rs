@@ -1,5 +1,6 @@
 //! What evaluation is told of the world: time, randomness, its place in history, and the bounds it must keep.
 
+use std::time::Duration;
 use types::{Decree, SlotRange, Timestamp};
 
 /// The circumstances of one evaluation.
@@ -16,6 +17,8 @@ pub struct Moment {
     pub random: u64,
     /// What the partition holds.
     pub slots: SlotRange,
+    /// How long a string, or a hash's field, lives that is written without saying so; `None`: for ever.
+    pub default_ttl: Option<Duration>,
     /// What is refused.
     pub limits: Limits,
 }

@@ -102,13 +102,15 @@ pub(crate) fn set(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
     let (key, value) = (args[1], args[2]);
     let slot = Slot::of(key);
     if args.len() == 3 {
-        keys.put_string(slot, key, None, &[value])?;
+        let expiry = keys.default_expiry();
+        keys.put_string(slot, key, expiry, &[value])?;
         return Ok(Reply::Ok);
     }
     let options = SetOptions::parse(&args[3..])?;
     let mut expiry = match options.lifetime {
         Lifetime::Until(form, arg) => Some(form.positive(arg, keys.now(), "set")?),
-        Lifetime::Unsaid | Lifetime::Keep | Lifetime::Persist => None,
+        Lifetime::Unsaid | Lifetime::Keep => keys.default_expiry(),
+        Lifetime::Persist => None,
     };
     let mut old = None;
     if options.returns_old
@@ -118,7 +120,7 @@ pub(crate) fn set(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
         old = keys.take_up(slot, key)?;
     }
     if options.lifetime == Lifetime::Keep {
-        expiry = old.as_ref().and_then(Entry::expiry);
+        expiry = old.as_ref().map_or(expiry, Entry::expiry);
     }
     let applies = match options.condition {
         Condition::Always => true,
@@ -163,7 +165,7 @@ pub(crate) fn setnx(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
     if keys.take_up(slot, args[1])?.is_some() {
         return Ok(Reply::Integer(0));
     }
-    keys.put_string(slot, args[1], None, &[args[2]])?;
+    keys.put_string(slot, args[1], keys.default_expiry(), &[args[2]])?;
     Ok(Reply::Integer(1))
 }
 
@@ -185,7 +187,7 @@ pub(crate) fn psetex(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
 pub(crate) fn getset(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
     let slot = Slot::of(args[1]);
     let old = keys.take_up_string(slot, args[1])?;
-    keys.put_string(slot, args[1], None, &[args[2]])?;
+    keys.put_string(slot, args[1], keys.default_expiry(), &[args[2]])?;
     Ok(old.map_or(Reply::Nil, |(value, _)| Reply::Bulk(value)))
 }
 
@@ -237,7 +239,7 @@ pub(crate) fn mset(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
         return Err(Refusal::arity("mset").into());
     };
     for [key, value] in pairs {
-        keys.put_string(Slot::of(key), key, None, &[value])?;
+        keys.put_string(Slot::of(key), key, keys.default_expiry(), &[value])?;
     }
     Ok(Reply::Ok)
 }
@@ -257,7 +259,7 @@ pub(crate) fn msetnx(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
         }
     }
     for [key, value] in pairs {
-        keys.put_string(slot, key, None, &[value])?;
+        keys.put_string(slot, key, keys.default_expiry(), &[value])?;
     }
     Ok(Reply::Integer(1))
 }

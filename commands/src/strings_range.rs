@@ -3,6 +3,7 @@
 use crate::arguments::integer;
 use crate::keyspace::{Args, Outcome, Reading, Writing};
 use crate::reply::{Refusal, Reply};
+use bytes::Bytes;
 use types::Slot;
 
 /// STRLEN key: bytes of the value, 0 if absent. O(1).
@@ -36,7 +37,10 @@ pub(crate) fn getrange(keys: &mut Reading<'_>, args: &Args<'_>) -> Outcome {
 /// APPEND key value: the new length. O(length of the new value), as it is written whole.
 pub(crate) fn append(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
     let slot = Slot::of(args[1]);
-    let (old, expiry) = keys.take_up_string(slot, args[1])?.unwrap_or_default();
+    let (old, expiry) = match keys.take_up_string(slot, args[1])? {
+        None => (Bytes::new(), keys.default_expiry()),
+        Some(old) => old,
+    };
     keys.put_string(slot, args[1], expiry, &[&old, args[2]])?;
     Ok(Reply::Integer((old.len() + args[2].len()) as i64))
 }
@@ -48,7 +52,10 @@ pub(crate) fn setrange(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
         return Err(Refusal::new("ERR offset is out of range").into());
     };
     let slot = Slot::of(args[1]);
-    let (old, expiry) = keys.take_up_string(slot, args[1])?.unwrap_or_default();
+    let (old, expiry) = match keys.take_up_string(slot, args[1])? {
+        None => (Bytes::new(), keys.default_expiry()),
+        Some(old) => old,
+    };
     if args[3].is_empty() {
         return Ok(Reply::Integer(old.len() as i64));
     }

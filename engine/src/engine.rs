@@ -3,7 +3,8 @@
 use crate::catalogue::{Catalogue, Entry, Health, sync_dir};
 use crate::checkpoint;
 use crate::collect;
-use crate::event::Hooks;
+use crate::disk_use;
+use crate::event::{EngineEvent, Hooks};
 use crate::node::{Node, SCRATCH, start_threads};
 use crate::options::EngineOptions;
 use crate::partition::Partition;
@@ -238,6 +239,11 @@ impl Engine {
         }
     }
 
+    /// Bytes of each partition's files. Looks at the disk, on this thread.
+    pub fn disk_use(&self) -> std::io::Result<BTreeMap<PartitionId, u64>> {
+        disk_use::disk_use(&self.node().options.dir)
+    }
+
     /// How many `RocksDB`s may be open at once.
     pub fn max_open(&self) -> usize {
         self.node().max_open
@@ -272,7 +278,7 @@ fn parse_dir(name: &str) -> Option<(PartitionId, u64)> {
     Some((id.parse().ok()?, number.parse().ok()?))
 }
 
-fn partition_dirs(dir: &Path) -> std::io::Result<Vec<(PartitionId, u64, PathBuf)>> {
+pub(crate) fn partition_dirs(dir: &Path) -> std::io::Result<Vec<(PartitionId, u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

@@ -22,6 +22,7 @@ mod catalogue;
 mod checkpoint;
 mod collect;
 mod digest;
+mod disk_use;
 mod engine;
 mod event;
 mod fetch;

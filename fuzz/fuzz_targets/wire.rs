@@ -110,6 +110,7 @@ fn execute(operation: data::request::Operation, view: &mut MemoryView, decree: D
         index: 0,
         random: 42,
         slots: SlotRange::ALL,
+        default_ttl: None,
         limits: Limits {
             value: 1 << 14,
             mutation: 1 << 16,

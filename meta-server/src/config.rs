@@ -28,7 +28,7 @@ pub struct MetaConfig {
     pub http: String,
     /// What must be shown to read metrics and page. Empty: nothing.
     pub http_secret: String,
-    /// Where the cluster's configuration is kept if not in ZooKeeper. Table passwords are in it as they are given: it is created readable by its owner only.
+    /// Where the cluster's configuration is kept if not in ZooKeeper. It is created readable by its owner only.
     pub data_dir: PathBuf,
     /// Administration needs it, in the gRPC metadata key `admin-secret`. Empty: none is needed.
     pub admin_secret: String,
@@ -50,6 +50,32 @@ pub struct MetaConfig {
     /// How long a server that gets a copy may take before another one with an older copy has its turn, if there is one.
     #[serde(with = "humantime_serde")]
     pub learn_patience: Duration,
+    /// How replicas are moved so that nodes bear alike.
+    pub balance: BalanceConfig,
+}
+
+/// When the balancer works, and how much it may do at a time.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BalanceConfig {
+    /// How long no node and no copy has come or gone before replicas are moved.
+    #[serde(with = "humantime_serde")]
+    pub after: Duration,
+    /// Replicas moved at a time, from drained nodes too; as many primaries. 0: none.
+    pub moves: usize,
+    /// Replicas moved to or from one node at a time.
+    pub moves_per_node: usize,
+}
+
+impl Default for BalanceConfig {
+    fn default() -> Self {
+        let settings = placement::Settings::default();
+        Self {
+            after: settings.balance_after,
+            moves: settings.moves_at_once,
+            moves_per_node: settings.moves_per_node,
+        }
+    }
 }
 
 impl Default for MetaConfig {
@@ -73,6 +99,7 @@ impl Default for MetaConfig {
             beat_timeout: settings.beat_timeout,
             learns_per_node: settings.learns_per_node,
             learn_patience: settings.learn_patience,
+            balance: BalanceConfig::default(),
         }
     }
 }
@@ -109,6 +136,9 @@ impl MetaConfig {
             beat_timeout: self.beat_timeout,
             learns_per_node: self.learns_per_node.max(1),
             learn_patience: self.learn_patience,
+            balance_after: self.balance.after,
+            moves_at_once: self.balance.moves,
+            moves_per_node: self.balance.moves_per_node,
             ..placement::Settings::default()
         }
     }

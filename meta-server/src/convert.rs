@@ -1,15 +1,22 @@
 //! Between the wire and the cluster's brain. What a peer must say and does not is an error; nothing is guessed.
 
 use placement::{
-    Event, Finding, NodeAddress, NodeStatus, Refusal, ReplicaReport, Routes, Soundness, Table,
-    TableSpecification, ToNode,
+    Duty, Event, Finding, NodeAddress, NodeStatus, Refusal, ReplicaReport, Routes, Soundness,
+    Table, TableChanges, TableSpecification, ToNode,
 };
+use proto::password::SALT;
 use proto::{BadMessage, common, meta};
+use std::time::Duration;
 use tonic::Status;
-use types::{Ballot, Configuration, Decree, NodeId, PartitionId};
+use types::{
+    Access, Ballot, Configuration, Decree, NodeId, PartitionId, SLOTS, TableId, Timestamp,
+};
 
 /// Longest text in an address.
 const LONGEST_ADDRESS: usize = 255;
+
+/// Longest password, as it is given.
+const LONGEST_PASSWORD: usize = 512;
 
 pub(crate) fn address(address: &NodeAddress) -> common::NodeAddress {
     common::NodeAddress {
@@ -17,6 +24,7 @@ pub(crate) fn address(address: &NodeAddress) -> common::NodeAddress {
         name: address.name.clone(),
         grpc: address.grpc.clone(),
         redis: address.redis.clone(),
+        zone: address.zone.clone(),
     }
 }
 
@@ -26,7 +34,7 @@ pub(crate) fn node_address(wire: Option<common::NodeAddress>) -> Result<NodeAddr
     if wire.node == 0 {
         return Err(BadMessage("node id").into());
     }
-    if [&wire.name, &wire.grpc, &wire.redis]
+    if [&wire.name, &wire.grpc, &wire.redis, &wire.zone]
         .iter()
         .any(|text| text.len() > LONGEST_ADDRESS)
     {
@@ -39,6 +47,7 @@ pub(crate) fn node_address(wire: Option<common::NodeAddress>) -> Result<NodeAddr
         name: wire.name,
         grpc: wire.grpc,
         redis: wire.redis,
+        zone: wire.zone,
     })
 }
 
@@ -81,11 +90,44 @@ pub(crate) fn event(node: NodeId, wire: meta::FromNode) -> Result<Event, BadMess
             node,
             partition: partition(deleted.partition)?,
         },
+        Message::Knows(knows) => Event::Knows {
+            node,
+            tables: knows.tables.into_iter().filter_map(known_table).collect(),
+            nodes: knows.nodes.into_iter().map(heard_of).collect(),
+        },
         Message::Beat(beat) => Event::Beat {
             node,
             disk_bytes: beat.disk_bytes,
         },
     })
+}
+
+/// A table as a node knows it; none if it does not say which.
+fn known_table(wire: meta::TableProperties) -> Option<Table> {
+    let table = wire.table?;
+    let possible = (1..=u32::from(SLOTS)).contains(&table.partitions) && table.id > 0;
+    possible.then(|| Table {
+        id: TableId(table.id),
+        name: table.name,
+        partitions: table.partitions,
+        replicas: table.replicas,
+        durability: proto::durability(table.durability),
+        min_replicas: table.min_replicas,
+        password: wire.password,
+        rules: proto::table_rules(table.rules),
+        dropped_at: (table.dropped_at > 0).then_some(Timestamp(table.dropped_at)),
+        version: table.version.max(1),
+    })
+}
+
+fn heard_of(wire: common::NodeAddress) -> NodeAddress {
+    NodeAddress {
+        node: NodeId(wire.node),
+        name: wire.name,
+        grpc: wire.grpc,
+        redis: wire.redis,
+        zone: wire.zone,
+    }
 }
 
 fn replica(wire: &meta::ReplicaReport) -> Result<ReplicaReport, BadMessage> {
@@ -101,6 +143,12 @@ fn replica(wire: &meta::ReplicaReport) -> Result<ReplicaReport, BadMessage> {
             (false, true) => Soundness::Unsynced,
             (false, false) => Soundness::Whole,
         },
+        configuration: match &wire.configuration {
+            None => None,
+            some => Some(proto::configuration(some.clone())?),
+        },
+        signature: wire.signature.map(Into::into).unwrap_or_default(),
+        bytes: wire.bytes,
         learning: wire.learning,
         diverged: wire.diverged,
     })
@@ -109,7 +157,10 @@ fn replica(wire: &meta::ReplicaReport) -> Result<ReplicaReport, BadMessage> {
 pub(crate) fn to_node(message: ToNode) -> meta::ToNode {
     use meta::to_node::Message;
     let message = match message {
-        ToNode::Welcome { epoch } => Message::Welcome(meta::Welcome { meta_epoch: epoch }),
+        ToNode::Welcome { epoch, tell } => Message::Welcome(meta::Welcome {
+            meta_epoch: epoch,
+            tell,
+        }),
         ToNode::Stored(configurations) => Message::Stored(meta::Stored {
             configurations: configurations
                 .iter()
@@ -127,6 +178,24 @@ pub(crate) fn to_node(message: ToNode) -> meta::ToNode {
             ballot,
             node,
         } => Message::AddLearner(meta::AddLearner {
+            partition: Some(partition.into()),
+            ballot: ballot.0,
+            node: node.0,
+        }),
+        ToNode::RemoveSecondary {
+            partition,
+            ballot,
+            node,
+        } => Message::RemoveSecondary(meta::RemoveSecondary {
+            partition: Some(partition.into()),
+            ballot: ballot.0,
+            node: node.0,
+        }),
+        ToNode::HandOver {
+            partition,
+            ballot,
+            node,
+        } => Message::HandOver(meta::HandOver {
             partition: Some(partition.into()),
             ballot: ballot.0,
             node: node.0,
@@ -174,6 +243,7 @@ pub(crate) fn table(table: &Table) -> meta::Table {
         has_password: !table.password.is_empty(),
         dropped_at: table.dropped_at.map_or(0, |at| at.0),
         version: table.version,
+        rules: Some(table.rules.into()),
     }
 }
 
@@ -207,27 +277,71 @@ pub(crate) fn node(status: &NodeStatus) -> meta::Node {
         secondaries: status.secondaries as u32,
         learners: status.learners as u32,
         disk_bytes: status.disk_bytes,
+        drained: status.duty == Duty::Drained,
     }
 }
 
-pub(crate) fn specification(wire: meta::CreateTableRequest) -> TableSpecification {
-    TableSpecification {
+/// What is kept of a password that an operator gives.
+fn kept(password: &str, salt: [u8; SALT]) -> Result<String, Status> {
+    if password.len() > LONGEST_PASSWORD {
+        return Err(Status::invalid_argument(format!(
+            "a password has at most {LONGEST_PASSWORD} bytes"
+        )));
+    }
+    Ok(proto::password::kept(password, salt))
+}
+
+/// `salt` is random.
+pub(crate) fn changes(
+    wire: &meta::AlterTableRequest,
+    salt: [u8; SALT],
+) -> Result<TableChanges, Status> {
+    Ok(TableChanges {
+        replicas: wire.replicas,
+        min_replicas: wire.min_replicas,
+        password: wire
+            .password
+            .as_deref()
+            .map(|password| kept(password, salt))
+            .transpose()?,
+        default_ttl: wire.default_ttl_ms.map(Duration::from_millis),
+        access: wire.read_only.map(|read_only| {
+            if read_only {
+                Access::ReadOnly
+            } else {
+                Access::ReadWrite
+            }
+        }),
+        read_operations: wire.read_operations,
+        write_operations: wire.write_operations,
+        read_bytes: wire.read_bytes,
+        write_bytes: wire.write_bytes,
+    })
+}
+
+/// `salt` is random.
+pub(crate) fn specification(
+    wire: meta::CreateTableRequest,
+    salt: [u8; SALT],
+) -> Result<TableSpecification, Status> {
+    Ok(TableSpecification {
         name: wire.name,
         partitions: wire.partitions,
         replicas: wire.replicas,
         durability: proto::durability(wire.durability),
         min_replicas: wire.min_replicas,
-        password: wire.password,
-    }
+        password: kept(&wire.password, salt)?,
+        rules: proto::table_rules(wire.rules),
+    })
 }
 
 pub(crate) fn refusal(refusal: &Refusal) -> Status {
     let text = refusal.to_string();
     match refusal {
         Refusal::Invalid(_) => Status::invalid_argument(text),
-        Refusal::NoSuchTable(_) => Status::not_found(text),
+        Refusal::NoSuchTable(_) | Refusal::NoSuchNode(_) => Status::not_found(text),
         Refusal::Exists(_) => Status::already_exists(text),
-        Refusal::TooFewNodes { .. } => Status::failed_precondition(text),
+        Refusal::TooFewNodes { .. } | Refusal::Unfit(_) => Status::failed_precondition(text),
         Refusal::Busy(_) => Status::aborted(text),
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod terms;
 use crate::convert;
 use crate::store::{Term, WriteError};
 use crate::streams::{Feed, Sent, SessionId, Sessions, Watchers};
-use placement::{Action, BatchId, Cluster, Event, Health, NodeAddress, Request, Token, Write};
+use placement::{Action, Answered, BatchId, Cluster, Event, NodeAddress, Request, Token, Write};
 use proto::meta;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
@@ -41,8 +41,10 @@ pub(crate) enum Command {
     /// An operator asks for a change.
     Change {
         request: Request,
-        reply: Reply<meta::Table>,
+        reply: Reply<Answered>,
     },
+    /// Somebody wants to look.
+    Look(Look),
     /// Somebody asks for routes.
     Routes {
         name: String,
@@ -58,13 +60,33 @@ pub(crate) enum Command {
     Tables { reply: Reply<Vec<meta::Table>> },
     /// An operator lists nodes.
     Nodes { reply: Reply<Vec<meta::Node>> },
-    /// Somebody looks how the cluster is, and at so many partitions that are unwell.
-    Health {
-        at_most: usize,
-        reply: Reply<Health>,
-    },
     /// Somebody wants to know whether there is a leader.
     Leads { reply: Reply<()> },
+}
+
+/// A look at the cluster as it is now, by which nothing changes.
+pub(crate) struct Look(Box<Looking>);
+
+/// What is done with the cluster as it is at that moment.
+type Looking = dyn FnOnce(&Cluster, Instant) + Send;
+
+impl std::fmt::Debug for Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Look")
+    }
+}
+
+impl Command {
+    /// Looks at the cluster, and replies with what was seen.
+    pub(crate) fn look<T: Send + 'static>(
+        reply: Reply<T>,
+        look: impl FnOnce(&Cluster, Instant) -> T + Send + 'static,
+    ) -> Self {
+        Self::Look(Look(Box::new(move |cluster, now| {
+            // Whoever asked may have gone.
+            drop(reply.send(Ok(look(cluster, now))));
+        })))
+    }
 }
 
 /// The clock that the cluster's brain counts by.
@@ -104,7 +126,7 @@ pub(crate) struct Leader<T> {
     writer: Writer<T>,
     sessions: Sessions,
     watchers: Watchers,
-    askers: BTreeMap<Token, Reply<meta::Table>>,
+    askers: BTreeMap<Token, Reply<Answered>>,
     last_token: u64,
     actions: Vec<Action>,
 }
@@ -200,6 +222,7 @@ impl<T: Term> Leader<T> {
                 self.askers.insert(token, reply);
                 self.step(Event::Asked { token, request });
             }
+            Command::Look(Look(look)) => look(&self.cluster, now()),
             Command::Routes { name, reply } => drop(reply.send(self.routes(&name))),
             Command::Watch { name, feed, reply } => drop(reply.send(self.watch(&name, feed))),
             Command::Tables { reply } => {
@@ -207,9 +230,6 @@ impl<T: Term> Leader<T> {
             }
             Command::Nodes { reply } => {
                 drop(reply.send(Ok(self.cluster.nodes().iter().map(convert::node).collect())));
-            }
-            Command::Health { at_most, reply } => {
-                drop(reply.send(Ok(self.cluster.health(now(), at_most))));
             }
             Command::Leads { reply } => drop(reply.send(Ok(()))),
         }
@@ -295,9 +315,7 @@ impl<T: Term> Leader<T> {
                 .close(node, Some(convert::disconnection(&reason))),
             Action::Answer { token, answer } => {
                 if let Some(reply) = self.askers.remove(&token) {
-                    let answer = answer
-                        .map(|table| convert::table(&table))
-                        .map_err(|refusal| convert::refusal(&refusal));
+                    let answer = answer.map_err(|refusal| convert::refusal(&refusal));
                     // Whoever asked may have gone; what was asked for is done all the same.
                     drop(reply.send(answer));
                 }

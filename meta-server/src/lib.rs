@@ -12,13 +12,14 @@
 //! store says that another may lead, the leader's term ends: all streams end, this server competes again, and with the next term the store is
 //! read again. The process goes on. A server that does not lead refuses everything, and says who leads.
 //!
-//! Reading order: [`config`](MetaConfig), [`server`](MetaServer), `leader` (and in it `terms`), `streams`, `services`, `convert`, `store`, `web`
-//! (health, metrics, the page of the cluster).
+//! Reading order: [`config`](MetaConfig), [`server`](MetaServer), `leader` (and in it `terms`), `streams`, `services`, `administration`, `convert`,
+//! `store`, `unwell` (what is wrong, in words), `web` (health, metrics, the page of the cluster).
 //!
 //! Deliberately absent: every decision about tables, nodes and partitions (crate `placement`).
 
 #![warn(missing_docs)]
 
+mod administration;
 mod config;
 mod convert;
 mod error;
@@ -27,9 +28,10 @@ mod server;
 mod services;
 mod store;
 mod streams;
+mod unwell;
 mod web;
 
-pub use config::MetaConfig;
+pub use config::{BalanceConfig, MetaConfig};
 pub use error::StartError;
 pub use server::{MetaServer, Running};
 pub use store::{

@@ -1,19 +1,20 @@
-//! The three gRPC services: each checks who asks and that the question is whole, and passes it to the leader.
+//! The gRPC services for clients and nodes: each checks who asks and that the question is whole, and passes it to the leader. The one
+//! for operators is in `administration`.
 
-use crate::leader::{Command, wall};
+use crate::leader::Command;
 use crate::streams::{NODE_QUEUE, SessionId, WATCH_QUEUE};
 use crate::web::History;
 use crate::{MetaConfig, convert};
-use placement::Request as Change;
-use proto::meta::{self, admin_server, from_node, nodes_server, routes_server};
+use placement::Cluster;
+use proto::meta::{self, from_node, nodes_server, routes_server};
 use proto::{BadMessage, NotLeading, PROTOCOL};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
-use types::{Incarnation, NodeId};
+use types::{Incarnation, Instant, NodeId};
 
 /// How long a node may take for its first message.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ pub(crate) struct Services {
 /// Where what nodes did is written down for people, and since when time counts there.
 #[derive(Clone, Debug)]
 pub(crate) struct Loads {
-    pub(crate) beginning: Instant,
+    pub(crate) beginning: std::time::Instant,
     pub(crate) history: Arc<Mutex<History>>,
 }
 
@@ -64,7 +65,7 @@ impl Services {
     }
 
     /// Asks the leader and waits for its reply.
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, Status>>) -> Command,
     ) -> Result<T, Status> {
@@ -82,17 +83,19 @@ impl Services {
         NotLeading { leader }.into()
     }
 
-    fn check_operator(&self, metadata: &MetadataMap) -> Result<(), Status> {
+    pub(crate) fn check_operator(&self, metadata: &MetadataMap) -> Result<(), Status> {
         let given = metadata
             .get("admin-secret")
             .map_or(&[][..], |value| value.as_bytes());
         check_secret(&self.config.admin_secret, given, "admin secret")
     }
 
-    async fn change(&self, request: Change) -> Result<Response<meta::Table>, Status> {
-        self.ask(|reply| Command::Change { request, reply })
-            .await
-            .map(Response::new)
+    /// Looks at the cluster as the leader knows it.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Cluster, Instant) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        self.ask(|reply| Command::look(reply, look)).await
     }
 }
 
@@ -154,68 +157,6 @@ impl routes_server::Routes for Services {
         };
         self.ask(watch).await?;
         Ok(Response::new(ReceiverStream::new(updates)))
-    }
-}
-
-#[tonic::async_trait]
-impl admin_server::Admin for Services {
-    async fn create_table(
-        &self,
-        request: Request<meta::CreateTableRequest>,
-    ) -> Result<Response<meta::Table>, Status> {
-        self.check_operator(request.metadata())?;
-        self.change(Change::CreateTable(convert::specification(
-            request.into_inner(),
-        )))
-        .await
-    }
-
-    async fn drop_table(
-        &self,
-        request: Request<meta::TableName>,
-    ) -> Result<Response<meta::Table>, Status> {
-        self.check_operator(request.metadata())?;
-        let name = request.into_inner().name;
-        self.change(Change::DropTable { name, wall: wall() }).await
-    }
-
-    async fn recall_table(
-        &self,
-        request: Request<meta::TableName>,
-    ) -> Result<Response<meta::Table>, Status> {
-        self.check_operator(request.metadata())?;
-        let name = request.into_inner().name;
-        self.change(Change::RecallTable { name }).await
-    }
-
-    async fn list_tables(
-        &self,
-        request: Request<meta::ListTablesRequest>,
-    ) -> Result<Response<meta::ListTablesResponse>, Status> {
-        self.check_operator(request.metadata())?;
-        let mut tables = self.ask(|reply| Command::Tables { reply }).await?;
-        let dropped_too = request.into_inner().include_dropped;
-        tables.retain(|table| dropped_too || table.dropped_at == 0);
-        Ok(Response::new(meta::ListTablesResponse { tables }))
-    }
-
-    async fn show_table(
-        &self,
-        request: Request<meta::TableName>,
-    ) -> Result<Response<meta::TableRoutes>, Status> {
-        self.check_operator(request.metadata())?;
-        let name = request.into_inner().name;
-        let routes = self.ask(|reply| Command::Routes { name, reply }).await?;
-        Ok(Response::new(routes))
-    }
-
-    async fn list_nodes(
-        &self,
-        request: Request<meta::ListNodesRequest>,
-    ) -> Result<Response<meta::ListNodesResponse>, Status> {
-        self.check_operator(request.metadata())?;
-        let nodes = self.ask(|reply| Command::Nodes { reply }).await?;
-        Ok(Response::new(meta::ListNodesResponse { nodes }))
     }
 }
 

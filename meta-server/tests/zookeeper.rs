@@ -7,7 +7,7 @@ use meta_server::{
     Led, MetaConfig, MetadataStore, OpenError, Running, Term, WriteError, ZooKeeperOptions,
     ZooKeeperStore,
 };
-use placement::{Document, Entry, Key, Write};
+use placement::{Balancing, Document, Entry, Key, Write};
 use proto::NotLeading;
 use proto::meta::{ListTablesRequest, TableName};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -43,6 +43,7 @@ fn root(expected: u64, next_table: u32) -> Write {
         expected,
         document: Some(Document::Root {
             next_table: TableId(next_table),
+            balancing: Balancing::Running,
         }),
     }
 }

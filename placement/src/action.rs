@@ -1,6 +1,6 @@
 //! What the shell must do, in the order given.
 
-use crate::{NodeAddress, Table, Token, Write};
+use crate::{NodeAddress, Rebuild, Rescue, Table, Token, Write};
 use std::fmt;
 use types::{Ballot, Configuration, Incarnation, NodeId, PartitionId, TableId};
 
@@ -65,6 +65,8 @@ pub enum ToNode {
     Welcome {
         /// The meta leader's term.
         epoch: u64,
+        /// The store is empty: the node is to tell what it knows of tables and nodes, for [`Request::Rebuild`](crate::Request).
+        tell: bool,
     },
     /// What is stored, of partitions in which the node has a part or for which it proposed.
     Stored(Vec<(PartitionId, Configuration)>),
@@ -77,6 +79,24 @@ pub enum ToNode {
         /// The stored ballot.
         ballot: Ballot,
         /// Whom.
+        node: NodeId,
+    },
+    /// To a primary: propose to go on without this secondary.
+    RemoveSecondary {
+        /// Of what.
+        partition: PartitionId,
+        /// The stored ballot.
+        ballot: Ballot,
+        /// Which.
+        node: NodeId,
+    },
+    /// To a primary: let this secondary lead.
+    HandOver {
+        /// Of what.
+        partition: PartitionId,
+        /// The stored ballot.
+        ballot: Ballot,
+        /// Which.
         node: NodeId,
     },
     /// Delete a replica that no stored configuration needs.
@@ -101,8 +121,21 @@ pub enum ToNode {
     },
 }
 
-/// What an operator is told: the table as it is now, or why not.
-pub type Answer = Result<Table, Refusal>;
+/// What an operator is told: what came of it, or why nothing did.
+pub type Answer = Result<Answered, Refusal>;
+
+/// What came of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answered {
+    /// The table as it is now.
+    Table(Table),
+    /// It is stored, or under way.
+    Done,
+    /// What can be done for a partition whose members are lost.
+    Rescue(Rescue),
+    /// What the nodes' replicas make of an empty store.
+    Rebuild(Rebuild),
+}
 
 /// Why an operator's request was not carried out. Nothing was changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -120,6 +153,10 @@ pub enum Refusal {
         /// Replicas wanted.
         wanted: u32,
     },
+    /// There is no such node.
+    NoSuchNode(NodeId),
+    /// Not as the cluster is now.
+    Unfit(String),
     /// Ask again in a moment: the table is just being changed.
     Busy(String),
 }
@@ -127,12 +164,13 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(why) => f.write_str(why),
+            Self::Invalid(why) | Self::Unfit(why) => f.write_str(why),
             Self::NoSuchTable(name) => write!(f, "there is no table '{name}'"),
             Self::Exists(name) => write!(f, "there is a table '{name}' already"),
             Self::TooFewNodes { alive, wanted } => {
                 write!(f, "{wanted} replicas need as many nodes; {alive} are alive")
             }
+            Self::NoSuchNode(node) => write!(f, "there is no node {node}"),
             Self::Busy(name) => write!(f, "table '{name}' is being changed; ask again in a moment"),
         }
     }
@@ -171,6 +209,22 @@ pub enum Finding {
         partition: PartitionId,
         /// Who has it.
         node: NodeId,
+    },
+    /// A node has replicas though the store is empty: it lost everything, or this is another cluster's node.
+    Amnesia {
+        /// Whose replicas.
+        node: NodeId,
+        /// How many.
+        replicas: usize,
+    },
+    /// An operator gave up what the lost members may have had more.
+    Rescued {
+        /// Of what.
+        partition: PartitionId,
+        /// Who goes on alone.
+        node: NodeId,
+        /// The new recovery epoch.
+        epoch: u64,
     },
     /// A proposal that no correct replica makes was refused.
     OddProposal {
@@ -235,6 +289,18 @@ impl fmt::Display for Finding {
                 f,
                 "node {node} has a replica of partition {partition}, of a table never created here; it is left alone"
             ),
+            Self::Amnesia { node, replicas } => write!(
+                f,
+                "node {node} has {replicas} replicas, but the metadata store is empty: if it was lost, 'meta rebuild' of the shell makes it again"
+            ),
+            Self::Rescued {
+                partition,
+                node,
+                epoch,
+            } => write!(
+                f,
+                "an operator let node {node} go on alone with partition {partition}, as epoch {epoch}: what its other members had more is lost"
+            ),
             Self::OddProposal {
                 partition,
                 node,
@@ -272,7 +338,7 @@ impl fmt::Display for Finding {
                     let most = if index == 0 { " (has the most)" } else { "" };
                     write!(f, "{before} node {node}{most}")?;
                 }
-                f.write_str("; it does not serve until an operator decides")
+                f.write_str("; it does not serve until one is back or an operator decides ('partition rescue' of the shell)")
             }
             Self::Diverged { partition, primary } => write!(
                 f,

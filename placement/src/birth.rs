@@ -7,13 +7,17 @@ use crate::choose::Tally;
 use crate::cluster::{Holder, Pending};
 use crate::errands::Errand;
 use crate::{Action, Cluster, Soundness};
-use types::{Ballot, Configuration, Decree, Instant, Member, NodeId, PartitionId, TableId};
+use types::{
+    Ballot, Configuration, Decree, Instant, LearnSignature, Member, NodeId, PartitionId, TableId,
+};
 
 /// A plan: the members to be, the primary first, and who has its replica on disk.
 #[derive(Debug)]
 pub(crate) struct Birth {
     members: Vec<NodeId>,
     opened: Vec<NodeId>,
+    /// Not the first one: what was there is given up.
+    again: Option<Configuration>,
 }
 
 impl Cluster {
@@ -23,7 +27,7 @@ impl Cluster {
             return;
         }
         let candidates: Vec<NodeId> = self
-            .alive()
+            .takers()
             .filter(|&node| self.session(node).is_some_and(|session| session.reported))
             .collect();
         let unborn: Vec<PartitionId> = self.unborn.iter().copied().collect();
@@ -56,7 +60,12 @@ impl Cluster {
                 if let Some((_, tally)) = &mut tally {
                     let kept: Vec<NodeId> =
                         partition.holders.iter().map(|holder| holder.node).collect();
-                    let members = tally.choose(&candidates, &kept, wanted);
+                    let zone = |node| {
+                        self.nodes
+                            .get(&node)
+                            .map_or("", |node| &node.address.zone[..])
+                    };
+                    let members = tally.choose(&candidates, &kept, wanted, zone);
                     tally.count(&members);
                     self.adopt_plan(id, members);
                 }
@@ -116,6 +125,7 @@ impl Cluster {
             partition.birth = Some(Birth {
                 members,
                 opened: Vec::new(),
+                again: None,
             });
         }
     }
@@ -133,11 +143,10 @@ impl Cluster {
 
     /// Whether the plan waits for this node's replica.
     pub(crate) fn awaits_open(&self, node: NodeId, id: PartitionId) -> bool {
-        self.unborn.contains(&id)
-            && self
-                .partition(id)
-                .and_then(|partition| partition.birth.as_ref())
-                .is_some_and(|birth| birth.missing().any(|missing| missing == node))
+        self.partition(id)
+            .and_then(|partition| partition.birth.as_ref())
+            .filter(|birth| birth.again.is_some() || self.unborn.contains(&id))
+            .is_some_and(|birth| birth.missing().any(|missing| missing == node))
     }
 
     pub(crate) fn opened(
@@ -170,9 +179,48 @@ impl Cluster {
         self.run_errands(now, node, actions);
     }
 
+    /// Stores this configuration, of one member, when it has made an empty replica: what was in the partition is given up.
+    pub(crate) fn bear_again(&mut self, id: PartitionId, configuration: Configuration) {
+        let node = configuration.primary.node;
+        if let Some(partition) = self.partition_mut(id) {
+            partition.birth = Some(Birth {
+                members: vec![node],
+                opened: Vec::new(),
+                again: Some(configuration),
+            });
+            self.errand(node, Errand::Open(id));
+        }
+    }
+
+    /// The empty replica is there; if nothing else became of the partition meanwhile, it goes on with that.
+    fn is_born_again(&mut self, id: PartitionId) -> bool {
+        let lost = self.loss(id).is_some();
+        let Some(partition) = self.partition_mut(id) else {
+            return false;
+        };
+        let Some(birth) = partition
+            .birth
+            .take_if(|birth| birth.again.is_some() && birth.missing().next().is_none())
+        else {
+            return false;
+        };
+        let stored = partition.stored.as_ref().map(|stored| stored.ballot);
+        if let Some(configuration) = birth.again
+            && lost
+            && Some(configuration.ballot) > stored
+        {
+            partition.pending = Some(Pending {
+                configuration,
+                sent: false,
+            });
+            self.touch_page(id);
+        }
+        true
+    }
+
     /// Stores ballot 1 if every member to be has its empty replica on disk.
     fn bear(&mut self, id: PartitionId) {
-        if !self.unborn.contains(&id) {
+        if self.is_born_again(id) || !self.unborn.contains(&id) {
             return;
         }
         let Some(partition) = self.partition_mut(id) else {
@@ -223,6 +271,9 @@ impl Holder {
             committed: Decree::ZERO,
             soundness: Soundness::Whole,
             learning: false,
+            diverged: false,
+            signature: LearnSignature::default(),
+            bytes: 0,
         }
     }
 }

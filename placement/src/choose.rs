@@ -1,6 +1,6 @@
 //! Which nodes a new partition goes to: first even within the table, then over all tables; primaries and first successors too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::NodeId;
 
 /// How much each node has, of one table and altogether.
@@ -37,15 +37,17 @@ impl Tally {
         }
     }
 
-    /// Chooses `replicas` of `candidates`, which are that many at least; those in `kept` are among them. The primary comes first.
-    pub(crate) fn choose(
+    /// Chooses `replicas` of `candidates`, which are that many at least; those in `kept` are among them, the others in as many zones as
+    /// there are. The primary comes first.
+    pub(crate) fn choose<'a>(
         &self,
         candidates: &[NodeId],
         kept: &[NodeId],
         replicas: usize,
+        zone: impl Fn(NodeId) -> &'a str,
     ) -> Vec<NodeId> {
-        let mut members: Vec<NodeId> = candidates.to_vec();
-        members.sort_unstable_by_key(|&node| {
+        let mut order: Vec<NodeId> = candidates.to_vec();
+        order.sort_unstable_by_key(|&node| {
             let load = self.load(node);
             (
                 !kept.contains(&node),
@@ -54,6 +56,8 @@ impl Tally {
                 node,
             )
         });
+        let (first, second) = spread(&order, kept, zone);
+        let mut members: Vec<NodeId> = first.into_iter().chain(second).collect();
         members.truncate(replicas);
         if let Some(primary) = members.iter().copied().min_by_key(|&node| {
             let load = self.load(node);
@@ -70,6 +74,20 @@ impl Tally {
     }
 }
 
+/// Those kept and the first of each zone, then the others; each in the same order as before. A node without a zone shares it with nobody.
+fn spread<'a>(
+    order: &[NodeId],
+    kept: &[NodeId],
+    zone: impl Fn(NodeId) -> &'a str,
+) -> (Vec<NodeId>, Vec<NodeId>) {
+    let mut zones = BTreeSet::new();
+    order.iter().partition(|&&node| {
+        let zone = zone(node);
+        let first = zone.is_empty() || zones.insert(zone);
+        first || kept.contains(&node)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +96,7 @@ mod tests {
         let candidates: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
         let mut tally = Tally::default();
         for _ in 0..partitions {
-            let members = tally.choose(&candidates, &[], replicas);
+            let members = tally.choose(&candidates, &[], replicas, |_| "");
             assert_eq!(members.len(), replicas);
             tally.count(&members);
         }
@@ -113,10 +131,10 @@ mod tests {
         tally.weigh(NodeId(1), 50, 50);
         tally.weigh(NodeId(2), 0, 0);
         let candidates = [NodeId(1), NodeId(2)];
-        let first = tally.choose(&candidates, &[], 1);
+        let first = tally.choose(&candidates, &[], 1, |_| "");
         assert_eq!(first, [NodeId(2)]);
         tally.count(&first);
-        assert_eq!(tally.choose(&candidates, &[], 1), [NodeId(1)]);
+        assert_eq!(tally.choose(&candidates, &[], 1, |_| ""), [NodeId(1)]);
     }
 
     #[test]
@@ -125,8 +143,21 @@ mod tests {
         tally.count(&[NodeId(3)]);
         let candidates = [NodeId(1), NodeId(2), NodeId(3)];
         assert_eq!(
-            tally.choose(&candidates, &[NodeId(3)], 2),
+            tally.choose(&candidates, &[NodeId(3)], 2, |_| ""),
             [NodeId(1), NodeId(3)]
         );
+    }
+
+    #[test]
+    fn copies_are_in_different_zones_as_long_as_there_are_any() {
+        let candidates: Vec<NodeId> = (1..=6).map(NodeId).collect();
+        let zone = |node: NodeId| if node.0 <= 4 { "a" } else { "b" };
+        let tally = Tally::default();
+        let mut two = tally.choose(&candidates, &[], 2, zone);
+        two.sort_unstable();
+        assert_eq!(two, [NodeId(1), NodeId(5)]);
+        let mut three = tally.choose(&candidates, &[], 3, zone);
+        three.sort_unstable();
+        assert_eq!(three, [NodeId(1), NodeId(2), NodeId(5)]);
     }
 }

@@ -1,17 +1,21 @@
 //! The state and the one entrance. What each event does stands in the file of its subject; nothing is decided here.
 
+use crate::balance::{Moving, Nudge};
 use crate::birth::Birth;
+use crate::duty::Waiting;
 use crate::guardian::Learn;
 use crate::nodes::Node;
 use crate::outbox::Outbox;
 use crate::{
-    Action, Document, Entry, Event, Key, PAGE_PARTITIONS, Request, Settings, Soundness, Table,
-    ToNode, Token,
+    Action, Balancing, Document, Entry, Event, Key, PAGE_PARTITIONS, Refusal, Request, Settings,
+    Shift, Soundness, Table, ToNode, Token,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
-use types::{Ballot, Configuration, Decree, Instant, NodeId, PartitionId, TableId, Timestamp};
+use types::{
+    Ballot, Configuration, Decree, Instant, LearnSignature, NodeId, PartitionId, TableId, Timestamp,
+};
 
 /// How often silence, repeated requests and delays are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,12 +34,26 @@ pub struct Cluster {
     pub(crate) outbox: Outbox,
     /// Partitions of tables in service that await their first configuration.
     pub(crate) unborn: BTreeSet<PartitionId>,
-    /// Partitions with fewer members than wanted, and since when.
+    /// Partitions with fewer members than wanted, and from when on a node without a copy may get one.
     pub(crate) short: BTreeMap<PartitionId, Instant>,
     /// Where the next look through `short` begins.
     pub(crate) short_cursor: PartitionId,
     /// Learns asked for.
     pub(crate) learns: BTreeMap<PartitionId, Learn>,
+    /// Partitions with more members than wanted.
+    pub(crate) surplus: BTreeSet<PartitionId>,
+    /// What their primaries were asked for last.
+    pub(crate) nudges: BTreeMap<PartitionId, Nudge>,
+    /// Replicas and leads on their way elsewhere.
+    pub(crate) moves: BTreeMap<PartitionId, Moving>,
+    /// Whether the balancer starts any by itself.
+    pub(crate) balancing: Balancing,
+    /// When a node or a member last came or went.
+    pub(crate) unrest: Instant,
+    /// Until then planning again would find nothing.
+    pub(crate) plan_after: Instant,
+    /// Operators who wait for a document.
+    pub(crate) waiting: Vec<Waiting>,
     pub(crate) started: Instant,
     pub(crate) last_tick: Instant,
 }
@@ -96,6 +114,9 @@ pub(crate) struct Holder {
     pub(crate) committed: Decree,
     pub(crate) soundness: Soundness,
     pub(crate) learning: bool,
+    pub(crate) diverged: bool,
+    pub(crate) signature: LearnSignature,
+    pub(crate) bytes: u64,
 }
 
 /// What a node has by the stored configurations.
@@ -137,6 +158,13 @@ impl Cluster {
             short: BTreeMap::new(),
             short_cursor: PartitionId::default(),
             learns: BTreeMap::new(),
+            surplus: BTreeSet::new(),
+            nudges: BTreeMap::new(),
+            moves: BTreeMap::new(),
+            balancing: Balancing::default(),
+            unrest: now,
+            plan_after: now,
+            waiting: Vec::new(),
             started: now,
             last_tick: now,
         };
@@ -153,8 +181,15 @@ impl Cluster {
                 return Err(contradiction(key, "is there twice"));
             }
             match (key, document) {
-                (Key::Root, Document::Root { next_table }) => {
+                (
+                    Key::Root,
+                    Document::Root {
+                        next_table,
+                        balancing,
+                    },
+                ) => {
                     cluster.next_table = next_table;
+                    cluster.balancing = balancing;
                     rooted = true;
                 }
                 (
@@ -162,11 +197,12 @@ impl Cluster {
                     Document::Node {
                         address,
                         incarnation,
+                        duty,
                     },
                 ) if address.node == node => {
                     cluster
                         .nodes
-                        .insert(node, Node::known(address, incarnation));
+                        .insert(node, Node::known(address, incarnation, duty));
                 }
                 (Key::Table(id), Document::Table(table)) if table.id == id => {
                     let partitions = (0..table.partitions)
@@ -249,6 +285,11 @@ impl Cluster {
                 replicas,
                 complete,
             } => self.report(now, node, replicas, complete, actions),
+            Event::Knows {
+                node,
+                tables,
+                nodes,
+            } => self.knows(node, tables, nodes),
             Event::Beat { node, disk_bytes } => self.beat(now, node, disk_bytes),
             Event::Proposed { node, proposals } => self.propose(now, node, proposals, actions),
             Event::Opened { node, partition } => self.opened(now, node, partition, actions),
@@ -260,6 +301,38 @@ impl Cluster {
                 }
                 Request::DropTable { name, wall } => self.drop_table(token, &name, wall, actions),
                 Request::RecallTable { name } => self.recall_table(token, &name, actions),
+                Request::AlterTable { name, changes } => {
+                    self.alter_table(token, &name, &changes, actions);
+                }
+                Request::SetBalancing(balancing) => self.set_balancing(token, balancing),
+                Request::SetDuty { node, duty } => self.set_duty(now, token, node, duty, actions),
+                Request::Move {
+                    table,
+                    index,
+                    from,
+                    to,
+                } => {
+                    let shift = |_: &Configuration| Shift::Replica { from, to };
+                    self.move_asked(now, token, (&table, index), shift, actions);
+                }
+                Request::Lead { table, index, to } => {
+                    let shift = |stored: &Configuration| Shift::Lead {
+                        from: stored.primary.node,
+                        to,
+                    };
+                    self.move_asked(now, token, (&table, index), shift, actions);
+                }
+                Request::Rescue {
+                    table,
+                    index,
+                    choice,
+                } => self.rescue_asked(now, token, (&table, index), choice, actions),
+                Request::Rebuild {
+                    missing,
+                    wall,
+                    word,
+                } => self.rebuild_asked(token, &missing, wall, word.as_deref(), actions),
+                Request::RenameTable { name, to } => self.rename_table(token, &name, &to, actions),
             },
             Event::Tick { wall } => self.tick(now, wall, actions),
         }
@@ -284,11 +357,30 @@ impl Cluster {
         self.plan_births(now, actions);
         self.repeat_errands(now, actions);
         self.repair_some(now, actions);
+        self.shed_some(now, actions);
+        self.balance(now, actions);
     }
 
     /// Tables in service.
     pub(crate) fn live(&self) -> impl Iterator<Item = &TableState> {
         self.tables.values().filter(|table| table.is_live())
+    }
+
+    /// The partition that an operator names.
+    pub(crate) fn find_partition(&self, table: &str, index: u32) -> Result<PartitionId, Refusal> {
+        let known = self
+            .table(table)
+            .ok_or_else(|| Refusal::NoSuchTable(table.into()))?;
+        if index >= known.partitions {
+            return Err(Refusal::Invalid(format!(
+                "table '{table}' has partitions 0 to {}",
+                known.partitions - 1
+            )));
+        }
+        Ok(PartitionId {
+            table: known.id,
+            index,
+        })
     }
 
     pub(crate) fn partition(&self, id: PartitionId) -> Option<&Partition> {

@@ -3,7 +3,9 @@
 //! Configurations are packed [`PAGE_PARTITIONS`] to a page, so that a dead node is one write per page and a million partitions
 //! are some thousands of documents. The bytes are the shell's affair.
 
-use types::{Configuration, Durability, Incarnation, Member, NodeId, TableId, Timestamp};
+use types::{
+    Configuration, Durability, Incarnation, Member, NodeId, TableId, TableRules, Timestamp,
+};
 
 /// Partitions of one table in one page: some 4 KB with three members each.
 pub const PAGE_PARTITIONS: u32 = 64;
@@ -34,6 +36,8 @@ pub enum Document {
     Root {
         /// The number of the next table: numbers below were given out and never are again.
         next_table: TableId,
+        /// Whether replicas are moved to even out what nodes have to bear.
+        balancing: Balancing,
     },
     /// A node that has joined at least once.
     Node {
@@ -41,6 +45,8 @@ pub enum Document {
         address: NodeAddress,
         /// Its latest start that joined.
         incarnation: Incarnation,
+        /// Whether it is to have replicas.
+        duty: Duty,
     },
     /// A table, dropped ones included until their retention ends.
     Table(Table),
@@ -115,6 +121,28 @@ pub struct NodeAddress {
     pub grpc: String,
     /// host:port of its RESP port.
     pub redis: String,
+    /// Rack or zone: what may fail as one. Copies of a partition are spread over as many as there are.
+    pub zone: String,
+}
+
+/// Whether the balancer works by itself. What an operator asks for is done either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Balancing {
+    /// It does.
+    #[default]
+    Running,
+    /// It does not, until it is told to.
+    Paused,
+}
+
+/// Whether a node is to have replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Duty {
+    /// It takes its share.
+    #[default]
+    Serves,
+    /// It gets no more, and what it has is moved elsewhere.
+    Drained,
 }
 
 /// A table's properties.
@@ -132,8 +160,10 @@ pub struct Table {
     pub durability: Durability,
     /// Writes need so many members; 0: replicas / 2 + 1.
     pub min_replicas: u32,
-    /// Empty: none.
+    /// As it is kept, which is not as it is given. Empty: none.
     pub password: String,
+    /// What commands on it must obey.
+    pub rules: TableRules,
     /// When it was dropped.
     pub dropped_at: Option<Timestamp>,
     /// Raised with every change.

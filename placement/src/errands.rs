@@ -135,6 +135,7 @@ impl Cluster {
         let superfluous = table.is_live()
             && partition.pending.is_none()
             && !stored.contains(node)
+            && self.arriving(id) != Some(node)
             && stored.len() >= table.properties.replicas as usize;
         superfluous.then_some(ToNode::Delete {
             partition: id,

@@ -1,8 +1,10 @@
 //! What happens to the cluster, as the shell tells it.
 
-use crate::{BatchId, NodeAddress};
+use crate::{Balancing, BatchId, Duty, NodeAddress, Table};
+use std::time::Duration;
 use types::{
-    Ballot, Configuration, Decree, Durability, Incarnation, NodeId, PartitionId, Timestamp,
+    Access, Ballot, Configuration, Decree, Durability, Incarnation, LearnSignature, NodeId,
+    PartitionId, TableRules, Timestamp,
 };
 
 /// Names a request of an operator; its answer repeats it.
@@ -32,6 +34,15 @@ pub enum Event {
         replicas: Vec<ReplicaReport>,
         /// Whether this was the last batch of all it has.
         complete: bool,
+    },
+    /// What a node knows of the cluster besides its replicas. Told by each after it joined if the store is empty.
+    Knows {
+        /// Which node.
+        node: NodeId,
+        /// The tables in service, as it was last told.
+        tables: Vec<Table>,
+        /// All nodes that it ever heard of.
+        nodes: Vec<NodeAddress>,
     },
     /// A node lives.
     Beat {
@@ -97,6 +108,12 @@ pub struct ReplicaReport {
     pub committed: Decree,
     /// Whether its copy can be trusted to hold what it acknowledged.
     pub soundness: Soundness,
+    /// The newest configuration it knows to be stored.
+    pub configuration: Option<Configuration>,
+    /// The learn that made this copy, or is making it.
+    pub signature: LearnSignature,
+    /// What its files take on the disk, roughly.
+    pub bytes: u64,
     /// It is learning.
     pub learning: bool,
     /// It is the primary, and at their last comparison the members' copies differed with no majority to say which is right.
@@ -131,6 +148,99 @@ pub enum Request {
         /// Which.
         name: String,
     },
+    /// Change what a table is.
+    AlterTable {
+        /// Which.
+        name: String,
+        /// What of it.
+        changes: TableChanges,
+    },
+    /// Let the balancer work, or not.
+    SetBalancing(Balancing),
+    /// Give a node its share, or nothing.
+    SetDuty {
+        /// Which.
+        node: NodeId,
+        /// Which of the two.
+        duty: Duty,
+    },
+    /// Move a replica. Forgotten when another meta server takes the lead.
+    Move {
+        /// Of this table.
+        table: String,
+        /// Of this partition.
+        index: u32,
+        /// A member.
+        from: NodeId,
+        /// No member.
+        to: NodeId,
+    },
+    /// Let a secondary lead.
+    Lead {
+        /// Of this table.
+        table: String,
+        /// Of this partition.
+        index: u32,
+        /// The secondary.
+        to: NodeId,
+    },
+    /// Go on with less than what was acknowledged, for all members with a whole copy are gone for good.
+    Rescue {
+        /// Of this table.
+        table: String,
+        /// Of this partition.
+        index: u32,
+        /// What to go on with, and the word that [`Rescue`](crate::Rescue) has for it; nothing: only tell.
+        choice: Option<(Choice, String)>,
+    },
+    /// Make an empty store again from what nodes have.
+    Rebuild {
+        /// Nodes that will never answer.
+        missing: Vec<NodeId>,
+        /// The system clock now.
+        wall: Timestamp,
+        /// The word that [`Rebuild`](crate::Rebuild) has for it; nothing: only tell.
+        word: Option<String>,
+    },
+    /// Call a table something else. Clients that have it open go on with it.
+    RenameTable {
+        /// Which.
+        name: String,
+        /// Its new name, which no table in service has.
+        to: String,
+    },
+}
+
+/// What a partition goes on with whose members are lost.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Choice {
+    /// With the copy on this node, alone.
+    Copy(NodeId),
+    /// With nothing, on a node that has no copy.
+    Nothing,
+}
+
+/// What is to become of a table in service; `None`: it stays as it is. Its partitions and its durability are for ever.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TableChanges {
+    /// Copies. More are made at once, if there are nodes for them; fewer are removed one after the other.
+    pub replicas: Option<u32>,
+    /// Writes need so many members; 0: replicas / 2 + 1.
+    pub min_replicas: Option<u32>,
+    /// As it is kept. Empty: none.
+    pub password: Option<String>,
+    /// What a key lives that is not told; zero: for ever.
+    pub default_ttl: Option<Duration>,
+    /// Whether writes are taken.
+    pub access: Option<Access>,
+    /// See [`types::Throttle`], as are the three that follow.
+    pub read_operations: Option<u64>,
+    /// In a second.
+    pub write_operations: Option<u64>,
+    /// In a second.
+    pub read_bytes: Option<u64>,
+    /// In a second.
+    pub write_bytes: Option<u64>,
 }
 
 /// A table to be.
@@ -140,12 +250,14 @@ pub struct TableSpecification {
     pub name: String,
     /// 1 to 16384.
     pub partitions: u32,
-    /// Copies, at most as many as nodes are alive.
+    /// Copies, at most as many as nodes are alive and 15.
     pub replicas: u32,
     /// How safe an acknowledged write is.
     pub durability: Durability,
     /// Writes need so many members; 0: replicas / 2 + 1.
     pub min_replicas: u32,
-    /// Empty: none.
+    /// As it is kept. Empty: none.
     pub password: String,
+    /// What commands on it must obey.
+    pub rules: TableRules,
 }

@@ -4,21 +4,27 @@
 //! |---|---|
 //! | too few members, a node with a copy is alive | its primary is asked to let it learn, at once |
 //! | too few members for `repair_delay` | the same with another node |
+//! | fewer members than a raised number of replicas | the same, at once |
+//! | more members than wanted | its primary is asked to go on without one; if that should be the primary, it hands over first |
 //! | a replica that enough members do without | it is deleted, under the stored ballot |
 //! | every member of a buffered table lost unsynced writes in a power failure (rule C6) | the one with the most goes on alone, at the next epoch, and it is reported |
-//! | no member is whole, and one of them is damaged or the table is synced | nothing: it is reported with what each copy is |
+//! | no member is whole, and one of them is damaged or the table is synced | nothing: it is reported, and an operator may choose (`rescue`) |
 //!
-//! Not here: a dead primary (its secondaries propose a takeover) and a member that fell behind or is damaged while others are
+//! Not here: two members in one zone, members on a drained node (`balance`),  a dead primary (its secondaries propose a takeover) and a member that fell behind or is damaged while others are
 //! not (its primary proposes its removal). Nothing is decided silently about a partition whose members are all gone or damaged.
 
+use crate::balance::crowding;
 use crate::cluster::{Holder, Partition, Pending};
 use crate::errands::Errand;
 use crate::{Action, Cluster, Finding, Soundness, ToNode};
 use std::cmp::Reverse;
-use types::{Configuration, Durability, Instant, Member, NodeId, PartitionId, TableId};
+use types::{Ballot, Configuration, Durability, Instant, Member, NodeId, PartitionId, TableId};
 
 /// Short partitions looked at in one go at most; the others have their turn a tick later.
 const GLANCES: usize = 4096;
+
+/// Partitions that get rid of a member at a time: each is a short pause of its writes.
+const SHED_AT_ONCE: usize = 256;
 
 /// A learn that was asked for and is not yet seen done.
 #[derive(Clone, Debug)]
@@ -58,17 +64,36 @@ impl Cluster {
                 })),
             }
         } else if stored.len() < table.properties.replicas as usize {
-            let since = *self.short.entry(id).or_insert(now);
-            self.ask_for_learner(now, id, since, actions);
+            self.surplus.remove(&id);
+            self.end_move(id);
+            let due = now + self.settings.repair_delay;
+            let due = *self.short.entry(id).or_insert(due);
+            self.ask_for_learner(now, id, due, actions);
         } else {
+            let too_many = stored.len() > table.properties.replicas as usize;
+            let arriving = self.arriving(id);
             let superfluous: Vec<NodeId> = partition
                 .holders
                 .iter()
                 .map(|holder| holder.node)
-                .filter(|&node| !stored.contains(node))
+                .filter(|&node| !stored.contains(node) && arriving != Some(node))
                 .collect();
             self.short.remove(&id);
-            self.forget_learn(id);
+            if self
+                .learns
+                .get(&id)
+                .is_some_and(|learn| arriving != Some(learn.node))
+            {
+                self.forget_learn(id);
+            }
+            if too_many {
+                self.surplus.insert(id);
+                self.shed(now, id, actions);
+            } else {
+                self.surplus.remove(&id);
+                self.nudges.remove(&id);
+            }
+            self.pursue(now, id, actions);
             for node in superfluous {
                 self.errand(node, Errand::Delete(id));
                 self.run_errands(now, node, actions);
@@ -95,12 +120,20 @@ impl Cluster {
         }
     }
 
+    /// Looks after partitions with more members than wanted, a bounded number each time.
+    pub(crate) fn shed_some(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let turn: Vec<PartitionId> = self.surplus.iter().copied().take(SHED_AT_ONCE).collect();
+        for id in turn {
+            self.look_after(now, id, actions);
+        }
+    }
+
     /// Asks the primary to bring in a node, unless it was asked a moment ago.
     fn ask_for_learner(
         &mut self,
         now: Instant,
         id: PartitionId,
-        since: Instant,
+        due: Instant,
         actions: &mut Vec<Action>,
     ) {
         let Some(stored) = self
@@ -124,7 +157,7 @@ impl Cluster {
             return;
         }
         self.forget_learn(id);
-        let Some(node) = self.learner(now, id, since, earlier.as_ref()) else {
+        let Some(node) = self.learner(now, id, due, earlier.as_ref()) else {
             return;
         };
         let (since, turns) = match earlier {
@@ -139,6 +172,44 @@ impl Cluster {
             since,
             turns,
         };
+        self.tell_teacher(id, ballot, learn, actions);
+    }
+
+    /// Asks the primary to bring in the node to which a replica is being moved, if that one has room for it.
+    pub(crate) fn ask_to_teach(
+        &mut self,
+        now: Instant,
+        id: PartitionId,
+        stored: &Configuration,
+        node: NodeId,
+        actions: &mut Vec<Action>,
+    ) {
+        self.forget_learn(id);
+        let limit = self.settings.learns_per_node;
+        let room = self
+            .session(node)
+            .is_some_and(|session| session.learns < limit);
+        let primary = stored.primary.node;
+        if room && self.is_alive(primary) {
+            let learn = Learn {
+                node,
+                primary,
+                asked: now,
+                since: now,
+                turns: 0,
+            };
+            self.tell_teacher(id, stored.ballot, learn, actions);
+        }
+    }
+
+    fn tell_teacher(
+        &mut self,
+        id: PartitionId,
+        ballot: Ballot,
+        learn: Learn,
+        actions: &mut Vec<Action>,
+    ) {
+        let (node, primary) = (learn.node, learn.primary);
         self.learns.insert(id, learn);
         if let Some(session) = self.session_mut(node) {
             session.learns += 1;
@@ -157,7 +228,7 @@ impl Cluster {
         &self,
         now: Instant,
         id: PartitionId,
-        since: Instant,
+        due: Instant,
         earlier: Option<&Learn>,
     ) -> Option<NodeId> {
         let table = self.tables.get(&id.table)?;
@@ -165,6 +236,7 @@ impl Cluster {
         let stored = partition.stored.as_ref()?;
         let fit = |node: NodeId| {
             !stored.contains(node)
+                && !self.is_drained(node)
                 && self
                     .session(node)
                     .is_some_and(|session| session.learns < self.settings.learns_per_node)
@@ -194,13 +266,22 @@ impl Cluster {
             )
         });
         let mut willing: Vec<NodeId> = holders.iter().map(|holder| holder.node).collect();
-        if now.since(since) >= self.settings.repair_delay {
+        if now >= due {
             let mut others: Vec<NodeId> = self
                 .alive()
                 .filter(|&node| fit(node) && !willing.contains(&node))
                 .filter(|&node| self.session(node).is_some_and(|session| session.reported))
                 .collect();
-            others.sort_unstable_by_key(|&node| self.burden(node, id.table));
+            let zone = |node| {
+                self.nodes
+                    .get(&node)
+                    .map_or("", |node| &node.address.zone[..])
+            };
+            let crowds = |node| {
+                let members = stored.members().map(|member| member.node);
+                crowding(members.chain([node]).map(zone))
+            };
+            others.sort_by_cached_key(|&node| (crowds(node), self.burden(node, id.table)));
             willing.append(&mut others);
         }
         let Some(earlier) = earlier else {
@@ -242,7 +323,7 @@ impl Cluster {
         ended
     }
 
-    /// Who is being brought in.
+    /// Who learns the partition, as far as it was asked for here.
     pub(crate) fn learner_of(&self, id: PartitionId) -> Option<NodeId> {
         self.learns.get(&id).map(|learn| learn.node)
     }
@@ -272,7 +353,7 @@ impl Cluster {
         }
     }
 
-    fn recover(&mut self, id: PartitionId, configuration: Configuration) {
+    pub(crate) fn recover(&mut self, id: PartitionId, configuration: Configuration) {
         if let Some(partition) = self.partition_mut(id) {
             partition.pending = Some(Pending {
                 configuration,

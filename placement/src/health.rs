@@ -4,12 +4,12 @@ use crate::cluster::{Partition, TableState};
 use crate::guardian::Lost;
 use crate::{Cluster, Soundness};
 use std::time::Duration;
-use types::{Configuration, Instant, NodeId, PartitionId};
+use types::{Configuration, Durability, Instant, NodeId, PartitionId, TableId};
 
 /// Ways in which a partition can be unwell, the worst first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Condition {
-    /// No member's copy is whole: it does not serve.
+    /// No member with a whole copy is there: as far as is known here it does not serve.
     LostQuorum,
     /// The primary's node has no stream here. It may serve all the same.
     PrimaryAway,
@@ -19,24 +19,23 @@ pub enum Condition {
     SecondaryAway,
     /// It has fewer members than its table wants.
     Short,
+    /// Its members' copies differ, and no majority says which is right.
+    Diverged,
+    /// It has more members than its table wants.
+    Surplus,
+    /// A member is on a node that is drained.
+    Drained,
 }
 
 /// What is being done about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cure {
-    /// Nothing, until an operator decides with which copy to go on.
-    Operator {
-        /// Members whose copies are damaged.
-        damaged: Vec<NodeId>,
-        /// Members whose copies lack what was not synced.
-        unsynced: Vec<NodeId>,
-    },
-    /// Its secondaries notice the silence themselves, and one of them takes over if the primary is gone for them too.
-    Takeover,
-    /// Its primary notices the silence itself, and goes on without the member.
-    Removal,
-    /// None of its members has a stream: their return is waited for.
-    Return,
+    /// A member with a whole copy is waited for, or an operator, who decides with what to go on.
+    Operator(Loss),
+    /// The secondaries of this primary notice its silence themselves, and one of them takes over if it is gone for them too.
+    Takeover(NodeId),
+    /// The primary notices the silence of these members itself, and goes on without them.
+    Removal(Vec<NodeId>),
     /// Empty replicas are being made.
     Opening,
     /// More nodes have to join first.
@@ -45,6 +44,23 @@ pub enum Cure {
     Learning(NodeId),
     /// A node that had a copy is waited for, so long at most; then another one gets one.
     Waiting(Duration),
+    /// Nothing, until an operator decides whose copy goes.
+    Choice,
+    /// One member goes.
+    Shedding,
+    /// The copy on this node is moved elsewhere.
+    Moving(NodeId),
+}
+
+/// What became of the members of a partition none of which can go on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Loss {
+    /// Whose copies are damaged.
+    pub damaged: Vec<NodeId>,
+    /// Whose copies lack what was not synced.
+    pub unsynced: Vec<NodeId>,
+    /// Whose nodes have no stream here.
+    pub absent: Vec<NodeId>,
 }
 
 /// One partition that is unwell.
@@ -60,7 +76,7 @@ pub struct Ailment {
     pub cure: Cure,
 }
 
-/// The cluster at a glance.
+/// The cluster, or one table, at a glance.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Health {
     /// The meta leader's term.
@@ -81,15 +97,18 @@ pub struct Health {
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::LostQuorum,
         Self::PrimaryAway,
         Self::Unborn,
         Self::SecondaryAway,
         Self::Short,
+        Self::Diverged,
+        Self::Surplus,
+        Self::Drained,
     ];
 
-    /// As metrics have it.
+    /// As metrics and the shell have it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::LostQuorum => "lost_quorum",
@@ -97,13 +116,16 @@ impl Condition {
             Self::Unborn => "unborn",
             Self::SecondaryAway => "secondary_away",
             Self::Short => "short",
+            Self::Diverged => "diverged",
+            Self::Surplus => "surplus",
+            Self::Drained => "drained",
         }
     }
 }
 
 impl Cluster {
-    /// How the cluster is. Looks at every partition; tells of `at_most` that are unwell.
-    pub fn health(&self, now: Instant, at_most: usize) -> Health {
+    /// How the cluster is, or how one table is. Looks at every partition; tells of `at_most` that are unwell.
+    pub fn health(&self, now: Instant, table: Option<TableId>, at_most: usize) -> Health {
         let mut health = Health {
             epoch: self.epoch,
             nodes: (self.alive().count(), self.nodes.len()),
@@ -111,7 +133,8 @@ impl Cluster {
             ..Health::default()
         };
         let mut found: [Vec<Ailment>; Condition::ALL.len()] = Default::default();
-        for table in self.live() {
+        let asked = |state: &&TableState| table.is_none_or(|table| table == state.properties.id);
+        for table in self.live().filter(asked) {
             health.tables += 1;
             health.partitions += table.partitions.len();
             for (index, partition) in (0..).zip(&table.partitions) {
@@ -119,7 +142,7 @@ impl Cluster {
                     table: table.properties.id,
                     index,
                 };
-                let Some(condition) = self.condition(table, partition) else {
+                let Some((condition, cure)) = self.ailment(now, id, table, partition) else {
                     continue;
                 };
                 health.unwell[condition as usize] += 1;
@@ -129,7 +152,7 @@ impl Cluster {
                         partition: id,
                         condition,
                         members: (members, table.properties.replicas as usize),
-                        cure: self.cure(now, id, partition, condition),
+                        cure,
                     });
                 }
             }
@@ -139,64 +162,81 @@ impl Cluster {
     }
 
     /// The worst of what is wrong with it, if anything is.
-    fn condition(&self, table: &TableState, partition: &Partition) -> Option<Condition> {
-        let Some(stored) = &partition.stored else {
-            return Some(Condition::Unborn);
-        };
-        let whole = |node| {
-            let holder = partition.holder(node);
-            holder.is_none_or(|holder| holder.soundness == Soundness::Whole)
-        };
-        if !whole(stored.primary.node) && Lost::of(partition, stored).is_some() {
-            return Some(Condition::LostQuorum);
-        }
-        if !self.is_alive(stored.primary.node) {
-            return Some(Condition::PrimaryAway);
-        }
-        let mut secondaries = stored.secondaries.iter();
-        if !secondaries.all(|member| self.is_alive(member.node)) {
-            return Some(Condition::SecondaryAway);
-        }
-        (stored.len() < table.properties.replicas as usize).then_some(Condition::Short)
-    }
-
-    fn cure(
+    fn ailment(
         &self,
         now: Instant,
         id: PartitionId,
+        table: &TableState,
         partition: &Partition,
-        condition: Condition,
-    ) -> Cure {
-        let stored = partition.stored.as_ref();
-        match condition {
-            Condition::LostQuorum => {
-                let lost = stored.and_then(|stored| Lost::of(partition, stored));
-                lost.map_or(Cure::Return, |lost| Cure::Operator {
-                    damaged: lost.damaged,
-                    unsynced: lost.unsynced,
-                })
-            }
-            Condition::PrimaryAway => {
-                let mut members = stored.into_iter().flat_map(Configuration::members);
-                if members.any(|member| self.is_alive(member.node)) {
-                    Cure::Takeover
-                } else {
-                    Cure::Return
-                }
-            }
-            Condition::Unborn if partition.birth.is_some() => Cure::Opening,
-            Condition::Unborn => Cure::MoreNodes,
-            Condition::SecondaryAway => Cure::Removal,
-            Condition::Short => match (self.learner_of(id), self.short.get(&id)) {
-                (Some(node), _) => Cure::Learning(node),
-                (None, since) => {
-                    let waited = since.map_or(Duration::ZERO, |&since| now.since(since));
-                    match self.settings.repair_delay.checked_sub(waited) {
-                        Some(left) if !left.is_zero() => Cure::Waiting(left),
-                        _ => Cure::MoreNodes,
-                    }
-                }
-            },
+    ) -> Option<(Condition, Cure)> {
+        let Some(stored) = &partition.stored else {
+            let cure = match partition.birth {
+                Some(_) => Cure::Opening,
+                None => Cure::MoreNodes,
+            };
+            return Some((Condition::Unborn, cure));
+        };
+        if let Some(loss) = self.loss(id) {
+            return Some((Condition::LostQuorum, Cure::Operator(loss)));
         }
+        let primary = stored.primary.node;
+        if !self.is_alive(primary) {
+            return Some((Condition::PrimaryAway, Cure::Takeover(primary)));
+        }
+        let nodes = || stored.members().map(|member| member.node);
+        let absent: Vec<NodeId> = nodes().filter(|&node| !self.is_alive(node)).collect();
+        if !absent.is_empty() {
+            return Some((Condition::SecondaryAway, Cure::Removal(absent)));
+        }
+        let wanted = table.properties.replicas as usize;
+        if stored.len() < wanted {
+            return Some((Condition::Short, self.repair(now, id)));
+        }
+        let differs = partition.holder(primary);
+        if differs.is_some_and(|holder| holder.diverged) {
+            return Some((Condition::Diverged, Cure::Choice));
+        }
+        if stored.len() > wanted {
+            return Some((Condition::Surplus, Cure::Shedding));
+        }
+        let drained = nodes().find(|&node| self.is_drained(node))?;
+        Some((Condition::Drained, Cure::Moving(drained)))
+    }
+
+    /// What is done for a partition that has too few members.
+    fn repair(&self, now: Instant, id: PartitionId) -> Cure {
+        let due = self.short.get(&id).copied().unwrap_or(now);
+        match self.learner_of(id) {
+            Some(node) => Cure::Learning(node),
+            None if now < due => Cure::Waiting(due.since(now)),
+            None => Cure::MoreNodes,
+        }
+    }
+
+    /// Why a partition can not go on by itself, if it can not: no member is there that has a whole copy.
+    pub(crate) fn loss(&self, id: PartitionId) -> Option<Loss> {
+        let table = self.tables.get(&id.table)?;
+        let partition = table.partitions.get(id.index as usize)?;
+        let stored = partition.stored.as_ref()?;
+        let buffered = table.properties.durability == Durability::Buffered;
+        let all_unsynced = Lost::of(partition, stored).is_some_and(|lost| lost.damaged.is_empty());
+        if partition.pending.is_some() || buffered && all_unsynced {
+            return None;
+        }
+        let mut loss = Loss::default();
+        for member in stored.members() {
+            let node = member.node;
+            if !self.is_alive(node) {
+                loss.absent.push(node);
+                continue;
+            }
+            match partition.holder(node).map(|holder| holder.soundness) {
+                Some(Soundness::Damaged) => loss.damaged.push(node),
+                Some(Soundness::Unsynced) => loss.unsynced.push(node),
+                // It has not reported yet, or what it has is a copy.
+                None | Some(Soundness::Whole) => return None,
+            }
+        }
+        Some(loss)
     }
 }

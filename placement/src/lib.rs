@@ -15,19 +15,22 @@
 //! Nothing is announced before it is stored. When a store write fails the shell throws the `Cluster` away, reads the store again
 //! and starts a new one: there is no other way back.
 //!
-//! Reading order: [`event`](Event), [`action`](Action), [`document`](Document), `cluster`, `nodes`, `tables`, `birth`, `choose`,
-//! `proposals`, `guardian`, `errands`, `outbox`, `queries`, `health`.
+//! Reading order: [`event`](Event), [`action`](Action), [`document`](Document), `cluster`, `nodes`, `tables`, `alter`, `birth`, `choose`,
+//! `proposals`, `guardian`, `balance`, `duty`, `errands`, `outbox`, `health`, `rescue`, `rebuild`, `queries`.
 //!
 //! Deliberately absent: deciding membership (replicas propose every change of a configuration in force; a node that fell silent here may well
-//! serve), moving primaries or replicas for balance (the protocol has no planned hand-over yet), and the encoding of documents.
+//! serve), and the encoding of documents.
 
 #![warn(missing_docs)]
 
 mod action;
+mod alter;
+mod balance;
 mod birth;
 mod choose;
 mod cluster;
 mod document;
+mod duty;
 mod errands;
 mod event;
 mod guardian;
@@ -36,13 +39,22 @@ mod nodes;
 mod outbox;
 mod proposals;
 mod queries;
+mod rebuild;
+mod rescue;
 mod settings;
 mod tables;
 
-pub use action::{Action, Answer, BatchId, Finding, Refusal, ToNode};
+pub use action::{Action, Answer, Answered, BatchId, Finding, Refusal, ToNode};
+pub use balance::{BalanceStatus, MoveStatus, Reason, Shift, Step};
 pub use cluster::{Cluster, RestoreError};
-pub use document::{Document, Entry, Key, NodeAddress, PAGE_PARTITIONS, Table, Write};
-pub use event::{Event, ReplicaReport, Request, Soundness, TableSpecification, Token};
-pub use health::{Ailment, Condition, Cure, Health};
+pub use document::{
+    Balancing, Document, Duty, Entry, Key, NodeAddress, PAGE_PARTITIONS, Table, Write,
+};
+pub use event::{
+    Choice, Event, ReplicaReport, Request, Soundness, TableChanges, TableSpecification, Token,
+};
+pub use health::{Ailment, Condition, Cure, Health, Loss};
 pub use queries::{NodeStatus, Routes};
+pub use rebuild::Rebuild;
+pub use rescue::{Rescue, Rescuer};
 pub use settings::Settings;

@@ -5,7 +5,8 @@
 use crate::cluster::Holder;
 use crate::errands::{Errand, Errands};
 use crate::proposals::Notices;
-use crate::{Action, Cluster, Event, Finding, Key, NodeAddress, ReplicaReport, ToNode};
+use crate::rebuild::Memory;
+use crate::{Action, Cluster, Duty, Event, Finding, Key, NodeAddress, ReplicaReport, ToNode};
 use std::collections::BTreeSet;
 use types::{Ballot, Incarnation, Instant, NodeId, PartitionId};
 
@@ -14,6 +15,7 @@ use types::{Ballot, Incarnation, Instant, NodeId, PartitionId};
 pub(crate) struct Node {
     pub(crate) address: NodeAddress,
     pub(crate) incarnation: Incarnation,
+    pub(crate) duty: Duty,
     pub(crate) session: Option<Session>,
 }
 
@@ -29,13 +31,16 @@ pub(crate) struct Session {
     pub(crate) errands: Errands,
     /// Learns asked for towards this node.
     pub(crate) learns: usize,
+    /// What it has and knows that the store does not, while the store is empty.
+    pub(crate) memory: Memory,
 }
 
 impl Node {
-    pub(crate) fn known(address: NodeAddress, incarnation: Incarnation) -> Self {
+    pub(crate) fn known(address: NodeAddress, incarnation: Incarnation, duty: Duty) -> Self {
         Self {
             address,
             incarnation,
+            duty,
             session: None,
         }
     }
@@ -52,6 +57,11 @@ impl Cluster {
             .iter()
             .filter(|(_, node)| node.session.is_some())
             .map(|(&id, _)| id)
+    }
+
+    /// Nodes with streams that may get replicas.
+    pub(crate) fn takers(&self) -> impl Iterator<Item = NodeId> {
+        self.alive().filter(|&node| !self.is_drained(node))
     }
 
     pub(crate) fn session(&self, node: NodeId) -> Option<&Session> {
@@ -87,10 +97,13 @@ impl Cluster {
             return;
         }
         self.forget_session(id);
-        let node = self
-            .nodes
-            .entry(id)
-            .or_insert_with(|| Node::known(NodeAddress::unknown(id), Incarnation::default()));
+        let node = self.nodes.entry(id).or_insert_with(|| {
+            Node::known(
+                NodeAddress::unknown(id),
+                Incarnation::default(),
+                Duty::Serves,
+            )
+        });
         let moved = node.address != address;
         if moved || node.incarnation != incarnation {
             self.outbox.touch(Key::Node(id));
@@ -110,7 +123,12 @@ impl Cluster {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.session = Some(Session::new(now));
         }
-        self.tell(id, ToNode::Welcome { epoch: self.epoch }, actions);
+        self.uneven(Some(now));
+        let welcome = ToNode::Welcome {
+            epoch: self.epoch,
+            tell: self.is_empty(),
+        };
+        self.tell(id, welcome, actions);
         let all = ToNode::Cluster {
             complete: true,
             nodes: self
@@ -127,6 +145,7 @@ impl Cluster {
 
     pub(crate) fn lose(&mut self, now: Instant, node: NodeId, actions: &mut Vec<Action>) {
         self.forget_session(node);
+        self.uneven(Some(now));
         self.plan_births(now, actions);
     }
 
@@ -187,6 +206,10 @@ impl Cluster {
         session.last_heard = now;
         let first_complete = complete && !session.reported;
         session.reported |= complete;
+        if self.is_empty() {
+            self.remember(node, replicas, complete, actions);
+            return;
+        }
         let mut notices = Notices::default();
         let reported: Vec<PartitionId> = replicas.iter().map(|replica| replica.partition).collect();
         for replica in replicas {
@@ -200,6 +223,7 @@ impl Cluster {
             self.look_after(now, id, actions);
         }
         if first_complete {
+            self.uneven(None);
             self.plan_births(now, actions);
         }
         self.run_errands(now, node, actions);
@@ -248,16 +272,7 @@ impl Cluster {
                 primary: node,
             }));
         }
-        partition.hold(Holder {
-            node,
-            ballot: replica.ballot,
-            epoch: replica.epoch,
-            prepared: replica.prepared,
-            last_ballot: replica.last_ballot,
-            committed: replica.committed,
-            soundness: replica.soundness,
-            learning: replica.learning,
-        });
+        partition.hold(Holder::of(node, replica));
         if let Some(session) = self.session_mut(node) {
             session.holding.insert(id);
         }
@@ -297,6 +312,25 @@ impl Cluster {
     }
 }
 
+impl Holder {
+    /// As its node reports it.
+    pub(crate) fn of(node: NodeId, replica: &ReplicaReport) -> Self {
+        Self {
+            node,
+            ballot: replica.ballot,
+            epoch: replica.epoch,
+            prepared: replica.prepared,
+            last_ballot: replica.last_ballot,
+            committed: replica.committed,
+            soundness: replica.soundness,
+            learning: replica.learning,
+            diverged: replica.diverged,
+            signature: replica.signature,
+            bytes: replica.bytes,
+        }
+    }
+}
+
 impl crate::cluster::Partition {
     /// Notes a holder, in place of what it reported before.
     pub(crate) fn hold(&mut self, holder: Holder) {
@@ -320,18 +354,20 @@ impl Session {
             holding: BTreeSet::new(),
             errands: Errands::default(),
             learns: 0,
+            memory: Memory::default(),
         }
     }
 }
 
 impl NodeAddress {
     /// Of a node that has not told it yet.
-    fn unknown(node: NodeId) -> Self {
+    pub(crate) fn unknown(node: NodeId) -> Self {
         Self {
             node,
             name: String::new(),
             grpc: String::new(),
             redis: String::new(),
+            zone: String::new(),
         }
     }
 }
@@ -343,6 +379,7 @@ impl Event {
             Self::NodeJoined { address, .. } => Some(address.node),
             Self::NodeLost { node }
             | Self::Reported { node, .. }
+            | Self::Knows { node, .. }
             | Self::Beat { node, .. }
             | Self::Proposed { node, .. }
             | Self::Opened { node, .. }

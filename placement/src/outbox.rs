@@ -101,7 +101,7 @@ impl Cluster {
                 None => self.outbox.versions.remove(&key),
             };
             match key {
-                Key::Root | Key::Node(_) => {}
+                Key::Root | Key::Node(_) => self.confirm(key, actions),
                 Key::Table(table) => self.table_stored(now, table, actions),
                 Key::Page { table, page } => pages.push((table, page)),
             }
@@ -111,13 +111,16 @@ impl Cluster {
 
     /// A document as it should be stored; `None`: it should not be.
     fn document(&mut self, key: Key) -> Option<Document> {
+        self.document_sent(key);
         match key {
             Key::Root => Some(Document::Root {
                 next_table: self.next_table,
+                balancing: self.balancing,
             }),
             Key::Node(node) => self.nodes.get(&node).map(|node| Document::Node {
                 address: node.address.clone(),
                 incarnation: node.incarnation,
+                duty: node.duty,
             }),
             Key::Table(table) => {
                 let table = self.tables.get(&table)?;

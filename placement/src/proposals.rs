@@ -5,7 +5,7 @@
 
 use crate::cluster::{Pending, share, unshare};
 use crate::errands::Errand;
-use crate::{Action, Cluster, Finding, PAGE_PARTITIONS, ToNode};
+use crate::{Action, Answered, Cluster, Finding, PAGE_PARTITIONS, ToNode};
 use std::collections::BTreeMap;
 use types::{Configuration, Instant, NodeId, PartitionId, TableId};
 
@@ -154,6 +154,8 @@ impl Cluster {
                     table,
                     index: *index,
                 };
+                let ours = self.moves.contains_key(&id) || self.surplus.contains(&id);
+                self.uneven((!ours).then_some(now));
                 learns_ended |= self.end_learn(id, configuration);
                 self.look_after(now, id, actions);
             }
@@ -199,7 +201,7 @@ impl Cluster {
         {
             actions.push(Action::Answer {
                 token,
-                answer: Ok(table.properties.clone()),
+                answer: Ok(Answered::Table(table.properties.clone())),
             });
         }
     }

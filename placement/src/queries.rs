@@ -1,7 +1,7 @@
 //! What the shell reads to answer questions. Only what is stored is ever shown.
 
 use crate::cluster::TableState;
-use crate::{Cluster, NodeAddress, Table};
+use crate::{Cluster, Duty, NodeAddress, Table};
 use types::{Configuration, Incarnation, TableId};
 
 /// A table's routes: its properties and each partition's configuration, in order.
@@ -39,6 +39,8 @@ pub struct NodeStatus {
     pub learners: usize,
     /// What its data directory occupies, as it said last.
     pub disk_bytes: u64,
+    /// Whether it is to have replicas.
+    pub duty: Duty,
 }
 
 impl Cluster {
@@ -97,6 +99,7 @@ impl Cluster {
                     .session
                     .as_ref()
                     .map_or(0, |session| session.disk_bytes),
+                duty: node.duty,
             }
         };
         self.nodes.iter().map(status).collect()

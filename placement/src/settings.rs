@@ -23,6 +23,12 @@ pub struct Settings {
     /// How long a node that was asked to learn has its turn. Without an end by then another one with a copy has it, or, once the repair
     /// delay is over, any other; a node that is seen learning goes on if nobody else has a copy.
     pub learn_patience: Duration,
+    /// How long no node and no member comes or goes before replicas are moved for balance.
+    pub balance_after: Duration,
+    /// Replicas that are moved for balance, or from drained nodes, at a time; as many primaries.
+    pub moves_at_once: usize,
+    /// Replicas that are moved to or from one node at a time.
+    pub moves_per_node: usize,
 }
 
 impl Default for Settings {
@@ -36,6 +42,9 @@ impl Default for Settings {
             errands_per_node: 256,
             learns_per_node: 32,
             learn_patience: Duration::from_mins(5),
+            balance_after: Duration::from_mins(1),
+            moves_at_once: 16,
+            moves_per_node: 2,
         }
     }
 }

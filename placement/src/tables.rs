@@ -1,13 +1,10 @@
-//! Tables: created, dropped, recalled, and gone when the retention of a dropped one ends.
+//! Tables: created, dropped, recalled, and gone when the retention of a dropped one ends. Changing one in service is in `alter`.
 
 use crate::cluster::{Change, Partition, TableState};
 use crate::errands::Errand;
-use crate::{Action, Cluster, Key, Refusal, Table, TableSpecification, ToNode, Token};
+use crate::{Action, Answered, Cluster, Key, Refusal, Table, TableSpecification, ToNode, Token};
 use std::time::Duration;
-use types::{Instant, NodeId, PartitionId, SLOTS, TableId, Timestamp};
-
-const LONGEST_NAME: usize = 64;
-const LONGEST_PASSWORD: usize = 512;
+use types::{Instant, NodeId, PartitionId, TableId, Timestamp};
 
 impl Cluster {
     pub(crate) fn create_table(
@@ -16,7 +13,14 @@ impl Cluster {
         wanted: TableSpecification,
         actions: &mut Vec<Action>,
     ) {
-        if let Err(refusal) = self.check(&wanted) {
+        if let Err(refusal) = self.check_specification(&wanted) {
+            actions.push(Action::Answer {
+                token,
+                answer: Err(refusal),
+            });
+            return;
+        }
+        if let Err(refusal) = self.check_memory() {
             actions.push(Action::Answer {
                 token,
                 answer: Err(refusal),
@@ -43,6 +47,7 @@ impl Cluster {
                 durability: wanted.durability,
                 min_replicas: wanted.min_replicas,
                 password: wanted.password,
+                rules: wanted.rules,
                 dropped_at: None,
                 version: 1,
             },
@@ -50,53 +55,8 @@ impl Cluster {
         self.tables.insert(id, state);
     }
 
-    fn check(&self, wanted: &TableSpecification) -> Result<(), Refusal> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        let invalid = |why: String| Err(Refusal::Invalid(why));
-        if wanted.name.is_empty()
-            || wanted.name.len() > LONGEST_NAME
-            || !wanted.name.chars().all(allowed)
-        {
-            return invalid(format!(
-                "a table's name is 1 to {LONGEST_NAME} of A-Z a-z 0-9 _ . -"
-            ));
-        }
-        if !(1..=u32::from(SLOTS)).contains(&wanted.partitions) {
-            return invalid(format!(
-                "a table has 1 to {SLOTS} partitions, not {}",
-                wanted.partitions
-            ));
-        }
-        if wanted.password.len() > LONGEST_PASSWORD {
-            return invalid(format!("a password has at most {LONGEST_PASSWORD} bytes"));
-        }
-        if wanted.replicas == 0 {
-            return invalid("a table has at least 1 replica".into());
-        }
-        if wanted.min_replicas > wanted.replicas {
-            return invalid(format!(
-                "writes can not need {} members of {} replicas",
-                wanted.min_replicas, wanted.replicas
-            ));
-        }
-        if self.holds_name(&wanted.name).is_some() {
-            return Err(Refusal::Exists(wanted.name.clone()));
-        }
-        if self.next_table == TableId(u32::MAX) {
-            return invalid("every table number has been given out".into());
-        }
-        let alive = self.alive().count();
-        if wanted.replicas as usize > alive {
-            return Err(Refusal::TooFewNodes {
-                alive,
-                wanted: wanted.replicas,
-            });
-        }
-        Ok(())
-    }
-
     /// The table that has the name now; also one that is just being created, dropped or recalled.
-    fn holds_name(&self, name: &str) -> Option<TableId> {
+    pub(crate) fn holds_name(&self, name: &str) -> Option<TableId> {
         let holds = |table: &&TableState| {
             table.properties.name == name
                 && (table.properties.dropped_at.is_none()
@@ -136,7 +96,8 @@ impl Cluster {
         self.change(token, name, last, actions, |table| table.dropped_at = None);
     }
 
-    fn change(
+    /// Lets the table become what `edit` makes of it, if nothing else is being made of it.
+    pub(crate) fn change(
         &mut self,
         token: Token,
         name: &str,
@@ -183,6 +144,10 @@ impl Cluster {
         };
         if !table.created {
             table.created = true;
+            if table.properties.dropped_at.is_some() {
+                // Rebuilt as it was: dropped.
+                return;
+            }
             let properties = table.properties.clone();
             self.announce(properties, actions);
             self.take_into_service(now, id);
@@ -193,18 +158,21 @@ impl Cluster {
             None => {}
             Some(Change::Removal) => self.table_removed(now, id, actions),
             Some(Change::Properties(changed, token)) => {
-                table.properties = changed.clone();
+                let before = std::mem::replace(&mut table.properties, changed.clone());
                 if changed.dropped_at.is_some() {
                     self.take_out_of_service(id, actions);
                 } else {
                     self.announce(changed.clone(), actions);
+                    if before.dropped_at.is_none() {
+                        self.want_copies(now, &before);
+                    }
                     self.take_into_service(now, id);
                     self.look_after_table(now, id, actions);
                     self.plan_births(now, actions);
                 }
                 actions.push(Action::Answer {
                     token,
-                    answer: Ok(changed),
+                    answer: Ok(Answered::Table(changed)),
                 });
             }
         }
@@ -232,7 +200,8 @@ impl Cluster {
                     self.unborn.insert(id);
                 }
                 Some(stored) if stored.len() < table.properties.replicas as usize => {
-                    self.short.entry(id).or_insert(now);
+                    let due = now + self.settings.repair_delay;
+                    self.short.entry(id).or_insert(due);
                 }
                 Some(_) => {}
             }
@@ -250,6 +219,9 @@ impl Cluster {
         actions.push(Action::RoutesEnded { table: id });
         self.unborn.retain(|partition| partition.table != id);
         self.short.retain(|partition, _| partition.table != id);
+        self.surplus.retain(|partition| partition.table != id);
+        self.nudges.retain(|partition, _| partition.table != id);
+        self.moves.retain(|partition, _| partition.table != id);
         self.forget_learns_of(id);
         let Some(table) = self.tables.get_mut(&id) else {
             return;

@@ -482,7 +482,7 @@ fn a_damaged_copy_is_nobodys_largest_the_others_are_named_with_what_they_have() 
     };
     assert_eq!(
         finding.to_string(),
-        "no member of partition 1.0 has a whole copy: damaged on node 2, without its last writes on node 3 (has the most), node 1; it does not serve until an operator decides"
+        "no member of partition 1.0 has a whole copy: damaged on node 2, without its last writes on node 3 (has the most), node 1; it does not serve until one is back or an operator decides ('partition rescue' of the shell)"
             .replace("1.0", &p(0).to_string())
             .replace("node 1", &format!("node {}", node(1)))
             .replace("node 2", &format!("node {}", node(2)))

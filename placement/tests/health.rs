@@ -3,7 +3,7 @@
 mod driver;
 
 use driver::*;
-use placement::{Ailment, Condition, Cure, Health, ReplicaReport, Soundness};
+use placement::{Ailment, Condition, Cure, Health, Loss, ReplicaReport, Soundness};
 
 /// Three nodes, one partition: 1 is the primary, 2 and 3 are secondaries; ballot 1.
 fn three_copies() -> Driver {
@@ -11,7 +11,7 @@ fn three_copies() -> Driver {
 }
 
 fn health(cluster: &Driver) -> Health {
-    cluster.cluster.health(cluster.now, 10)
+    cluster.cluster.health(cluster.now, None, 10)
 }
 
 fn ailment(condition: Condition, members: usize, cure: Cure) -> Vec<Ailment> {
@@ -42,7 +42,7 @@ fn a_silent_secondary_is_its_primarys_affair_and_then_one_that_had_a_copy_is_wai
     cluster.lost(3);
     assert_eq!(
         health(&cluster).ailments,
-        ailment(Condition::SecondaryAway, 3, Cure::Removal)
+        ailment(Condition::SecondaryAway, 3, Cure::Removal(vec![node(3)]))
     );
     assert_eq!(health(&cluster).nodes, (2, 3));
     cluster.change(1, p(0), configuration(2, 1, &[2]));
@@ -74,13 +74,17 @@ fn a_silent_primary_is_its_secondaries_affair_while_there_are_any() {
     cluster.lost(1);
     assert_eq!(
         health(&cluster).ailments,
-        ailment(Condition::PrimaryAway, 3, Cure::Takeover)
+        ailment(Condition::PrimaryAway, 3, Cure::Takeover(node(1)))
     );
     cluster.lost(2);
     cluster.lost(3);
+    let away = Loss {
+        absent: (1..=3).map(node).collect(),
+        ..Loss::default()
+    };
     assert_eq!(
         health(&cluster).ailments,
-        ailment(Condition::PrimaryAway, 3, Cure::Return)
+        ailment(Condition::LostQuorum, 3, Cure::Operator(away))
     );
 }
 
@@ -98,10 +102,11 @@ fn a_partition_without_a_whole_copy_is_the_operators_affair() {
         };
         cluster.report(n, report);
     }
-    let waits = Cure::Operator {
+    let waits = Cure::Operator(Loss {
         damaged: vec![node(1)],
         unsynced: vec![node(2), node(3)],
-    };
+        absent: vec![],
+    });
     assert_eq!(
         health(&cluster).ailments,
         ailment(Condition::LostQuorum, 3, waits)
@@ -123,11 +128,11 @@ fn the_worst_is_told_first_and_all_are_counted() {
     }
     let health = health(&cluster);
     assert_eq!(health.partitions, 40);
-    assert_eq!(health.unwell, [1, 0, 0, 0, 30]);
+    assert_eq!(health.unwell, [1, 0, 0, 0, 30, 0, 0, 0]);
     assert_eq!(health.ailments.len(), 10);
     assert_eq!(health.ailments[0].partition, p(39));
     assert_eq!(
         Condition::ALL.map(|condition| condition as usize),
-        [0, 1, 2, 3, 4]
+        [0, 1, 2, 3, 4, 5, 6, 7]
     );
 }

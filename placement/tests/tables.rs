@@ -4,10 +4,10 @@ mod driver;
 
 use driver::*;
 use placement::{
-    Action, Cluster, Document, Entry, Finding, Key, NodeAddress, Refusal, Settings, Table, ToNode,
-    Write,
+    Action, Balancing, Cluster, Document, Duty, Entry, Finding, Key, NodeAddress, Refusal,
+    Settings, Table, ToNode, Write,
 };
-use types::{Ballot, Incarnation, NodeId, TableId};
+use types::{Ballot, Incarnation, NodeId, PartitionId, TableId};
 
 #[test]
 fn a_joining_node_is_welcomed_told_everything_and_remembered() {
@@ -21,12 +21,19 @@ fn a_joining_node_is_welcomed_told_everything_and_remembered() {
     let document = |incarnation| Document::Node {
         address: address(1),
         incarnation: Incarnation(incarnation),
+        duty: Duty::Serves,
     };
     assert_eq!(
         cluster.join(1, 4),
         [
             Action::NodeMoved(address(1)),
-            to(1, ToNode::Welcome { epoch: EPOCH }),
+            to(
+                1,
+                ToNode::Welcome {
+                    epoch: EPOCH,
+                    tell: true
+                }
+            ),
             to(1, everything.clone()),
             store(2, vec![write(Key::Node(node(1)), 0, document(4))]),
         ]
@@ -35,7 +42,13 @@ fn a_joining_node_is_welcomed_told_everything_and_remembered() {
     assert_eq!(
         cluster.join(1, 5),
         [
-            to(1, ToNode::Welcome { epoch: EPOCH }),
+            to(
+                1,
+                ToNode::Welcome {
+                    epoch: EPOCH,
+                    tell: true
+                }
+            ),
             to(1, everything),
             store(3, vec![write(Key::Node(node(1)), 1, document(5))]),
         ],
@@ -66,6 +79,7 @@ fn a_table_is_stored_then_opened_everywhere_then_configured_then_answered() {
     let t = table(1, "t", 1, 2);
     let root = Document::Root {
         next_table: TableId(2),
+        balancing: Balancing::Running,
     };
     assert_eq!(
         cluster.create(9, specification("t", 1, 2)),
@@ -122,7 +136,7 @@ fn what_can_not_be_created_is_refused_with_the_reason() {
             specification("u", 16_385, 1),
             "1 to 16384 partitions, not 16385",
         ),
-        (specification("u", 1, 0), "at least 1 replica"),
+        (specification("u", 1, 0), "1 to 15 replicas, not 0"),
         (specification("u", 1, 3), "2 are alive"),
         (specification("t", 1, 1), "there is a table 't' already"),
     ] {
@@ -405,6 +419,7 @@ fn known(n: u64) -> Entry {
     let document = Document::Node {
         address: address(n),
         incarnation: Incarnation(1),
+        duty: Duty::Serves,
     };
     entry(Key::Node(node(n)), document)
 }
@@ -421,6 +436,7 @@ fn a_new_leader_goes_on_with_a_half_created_table_where_the_first_plan_was() {
             Key::Root,
             Document::Root {
                 next_table: TableId(2),
+                balancing: Balancing::Running,
             },
         ),
         known(1),
@@ -462,6 +478,7 @@ fn a_new_leader_does_not_wait_for_ever_for_nodes_it_knows() {
             Key::Root,
             Document::Root {
                 next_table: TableId(2),
+                balancing: Balancing::Running,
             },
         ),
         known(1),
@@ -480,6 +497,7 @@ fn a_partition_that_a_node_remembers_is_never_made_anew() {
             Key::Root,
             Document::Root {
                 next_table: TableId(2),
+                balancing: Balancing::Running,
             },
         ),
         known(1),
@@ -501,13 +519,14 @@ fn a_partition_that_a_node_remembers_is_never_made_anew() {
 
 #[test]
 fn a_replica_of_a_table_never_created_here_is_left_alone() {
-    let mut cluster = Driver::with_nodes(1);
+    let mut cluster = Driver::with_table(1, 1, 1);
+    let stranger = PartitionId::new(2, 0);
     let finding = Finding::UnknownTable {
-        partition: p(0),
+        partition: stranger,
         node: node(1),
     };
     assert_eq!(
-        cluster.report(1, replica(p(0), 9)),
+        cluster.report(1, replica(stranger, 9)),
         [Action::Report(finding)]
     );
 }
@@ -523,6 +542,7 @@ fn pages_of_a_table_that_is_gone_are_removed_by_the_next_leader() {
             Key::Root,
             Document::Root {
                 next_table: TableId(2),
+                balancing: Balancing::Running,
             },
         ),
         entry(page, Document::Page(vec![None])),
@@ -541,16 +561,19 @@ fn documents_that_contradict_each_other_make_no_cluster() {
         Key::Root,
         Document::Root {
             next_table: TableId(1),
+            balancing: Balancing::Running,
         },
     );
     let t = entry(Key::Table(TableId(1)), Document::Table(table(1, "t", 1, 1)));
     let stranger = NodeAddress {
+        zone: String::new(),
         node: NodeId(9),
         ..address(1)
     };
     let wrong = Document::Node {
         address: stranger,
         incarnation: Incarnation(1),
+        duty: Duty::Serves,
     };
     for (entries, said) in [
         (vec![t.clone()], "Root is missing"),

@@ -1,9 +1,11 @@
 //! Conversions between wire messages and `types`. What is missing or out of range on the wire is a [`BadMessage`], never a default
 //! that could be taken for a value.
 
-use crate::common;
+use crate::{common, meta};
+use std::time::Duration;
 use types::{
-    Ballot, Configuration, Durability, Incarnation, LearnSignature, Member, NodeId, PartitionId,
+    Access, Ballot, Configuration, Durability, Incarnation, LearnSignature, Member, NodeId,
+    PartitionId, TableRules, Throttle,
 };
 
 /// A message that does not say what it must.
@@ -111,5 +113,40 @@ pub fn durability(wire: i32) -> Durability {
     match common::Durability::try_from(wire) {
         Ok(common::Durability::Buffered) => Durability::Buffered,
         _ => Durability::Sync,
+    }
+}
+
+impl From<TableRules> for meta::TableRules {
+    fn from(rules: TableRules) -> Self {
+        let throttle = rules.throttle;
+        Self {
+            default_ttl_ms: rules
+                .default_ttl
+                .map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+            read_only: rules.access == Access::ReadOnly,
+            read_operations: throttle.read_operations,
+            write_operations: throttle.write_operations,
+            read_bytes: throttle.read_bytes,
+            write_bytes: throttle.write_bytes,
+        }
+    }
+}
+
+/// Reads a table's rules; none at all restrict nothing.
+pub fn table_rules(wire: Option<meta::TableRules>) -> TableRules {
+    let wire = wire.unwrap_or_default();
+    TableRules {
+        default_ttl: (wire.default_ttl_ms > 0).then(|| Duration::from_millis(wire.default_ttl_ms)),
+        access: if wire.read_only {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        },
+        throttle: Throttle {
+            read_operations: wire.read_operations,
+            write_operations: wire.write_operations,
+            read_bytes: wire.read_bytes,
+            write_bytes: wire.write_bytes,
+        },
     }
 }

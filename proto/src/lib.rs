@@ -1,4 +1,5 @@
-//! The protocol on the wire: generated messages and services, and their conversions to and from `types`.
+//! The protocol on the wire: generated messages and services, and their conversions to and from `types`; and how
+//! a table's password is kept ([`password`]).
 //!
 //! No connection is made here and nothing is decided here. The .proto files under `protos/` are the reference for other languages.
 
@@ -6,8 +7,9 @@
 
 mod convert;
 mod leader;
+pub mod password;
 
-pub use convert::{BadMessage, configuration, durability};
+pub use convert::{BadMessage, configuration, durability, table_rules};
 pub use leader::NotLeading;
 
 /// Version of the protocol. A peer that speaks another is refused with a clear error.

@@ -2,10 +2,11 @@
 //! in the data directory.
 
 use commands::CommandSpec;
+use proto::common::NodeAddress;
 use proto::meta;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use types::{Durability, NodeId, PartitionId, Slot, TableId};
+use types::{Durability, NodeId, PartitionId, Slot, TableId, TableRules};
 
 /// Tables and nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +23,26 @@ pub(crate) struct Table {
     pub(crate) replicas: u32,
     pub(crate) min_replicas: u32,
     pub(crate) buffered: bool,
-    /// Empty: none.
+    /// As `proto::password` keeps it. Empty: none.
     pub(crate) password: String,
     pub(crate) dropped: bool,
+    /// Raised with every change of it.
+    #[serde(default)]
+    pub(crate) version: u64,
+    #[serde(default)]
+    rules: KeptRules,
+}
+
+/// [`TableRules`] as they are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct KeptRules {
+    default_ttl_ms: u64,
+    read_only: bool,
+    read_operations: u64,
+    write_operations: u64,
+    read_bytes: u64,
+    write_bytes: u64,
 }
 
 impl Table {
@@ -34,6 +52,19 @@ impl Table {
         } else {
             Durability::Sync
         }
+    }
+
+    /// What commands must obey.
+    pub(crate) fn rules(&self) -> TableRules {
+        let rules = self.rules;
+        proto::table_rules(Some(meta::TableRules {
+            default_ttl_ms: rules.default_ttl_ms,
+            read_only: rules.read_only,
+            read_operations: rules.read_operations,
+            write_operations: rules.write_operations,
+            read_bytes: rules.read_bytes,
+            write_bytes: rules.write_bytes,
+        }))
     }
 
     /// How many members writes need.
@@ -75,6 +106,7 @@ impl Known {
             if table.partitions == 0 || table.partitions > u32::from(types::SLOTS) {
                 continue;
             }
+            let rules = table.rules.unwrap_or_default();
             self.tables.insert(
                 table.id,
                 Table {
@@ -85,6 +117,15 @@ impl Known {
                     min_replicas: table.min_replicas,
                     password: properties.password,
                     dropped: table.dropped_at != 0,
+                    version: table.version,
+                    rules: KeptRules {
+                        default_ttl_ms: rules.default_ttl_ms,
+                        read_only: rules.read_only,
+                        read_operations: rules.read_operations,
+                        write_operations: rules.write_operations,
+                        read_bytes: rules.read_bytes,
+                        write_bytes: rules.write_bytes,
+                    },
                 },
             );
         }
@@ -92,6 +133,39 @@ impl Known {
             self.tables.remove(&gone);
         }
         *self != before
+    }
+
+    /// All of it, as the meta leader once told it.
+    pub(crate) fn tell(&self) -> meta::Knows {
+        let tables = self
+            .tables
+            .iter()
+            .map(|(&id, table)| meta::TableProperties {
+                table: Some(meta::Table {
+                    id,
+                    name: table.name.clone(),
+                    partitions: table.partitions,
+                    replicas: table.replicas,
+                    durability: proto::common::Durability::from(table.durability()).into(),
+                    min_replicas: table.min_replicas,
+                    has_password: !table.password.is_empty(),
+                    dropped_at: 0,
+                    version: table.version,
+                    rules: Some(table.rules().into()),
+                }),
+                password: table.password.clone(),
+            });
+        let nodes = self.nodes.iter().map(|(&node, address)| NodeAddress {
+            node,
+            name: address.name.clone(),
+            grpc: address.grpc.clone(),
+            redis: address.redis.clone(),
+            zone: String::new(),
+        });
+        meta::Knows {
+            tables: tables.collect(),
+            nodes: nodes.collect(),
+        }
     }
 
     pub(crate) fn address(&self, node: NodeId) -> Option<&Address> {

@@ -26,6 +26,8 @@ pub struct ReplicaConfig {
     pub advertise: Option<String>,
     /// The same for `redis`.
     pub advertise_redis: Option<String>,
+    /// Rack or zone: what may fail as one. Copies of a partition are spread over as many as there are. Empty: unknown.
+    pub zone: String,
     /// `host:port` of every meta server.
     pub meta: Vec<String>,
     /// Where the node keeps its data. An empty directory makes a new node.
@@ -173,6 +175,7 @@ impl Default for ReplicaConfig {
             http_secret: String::new(),
             advertise: None,
             advertise_redis: None,
+            zone: String::new(),
             meta: vec!["127.0.0.1:34601".into()],
             data_dir: PathBuf::from("tulpar-replica"),
             allow_unauthenticated: false,

@@ -15,6 +15,7 @@ mod cluster;
 mod compare;
 mod config;
 mod directory;
+mod disk_use;
 mod ending;
 mod hand_over;
 mod inbox;

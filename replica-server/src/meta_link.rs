@@ -3,6 +3,8 @@
 //! Without it everything goes on but reconfiguration. What could not be sent is sent again by who wants it: replicas repeat their
 //! proposals, and a new stream begins with a report of everything.
 
+use crate::cluster::Known;
+use crate::disk_use::DiskUse;
 use crate::inbox::Input;
 use crate::metrics::Report;
 use crate::peers::{Introduction, channel};
@@ -142,6 +144,13 @@ impl MetaLink {
         }));
     }
 
+    /// Tells what this node knows of tables and nodes, for a meta leader that has lost it.
+    pub(crate) fn knows(&self, known: &Known) {
+        self.say(Said::Whole(message(from_node::Message::Knows(
+            known.tell(),
+        ))));
+    }
+
     pub(crate) fn opened(&self, partition: PartitionId) {
         let opened = meta::Opened {
             partition: Some(partition.into()),
@@ -156,13 +165,13 @@ impl MetaLink {
         self.say(Said::Whole(message(from_node::Message::Deleted(deleted))));
     }
 
-    pub(crate) fn report(&self, h: &Hosted) {
-        self.say(Said::Changed(report(h)));
+    pub(crate) fn report(&self, h: &Hosted, disk_use: &DiskUse) {
+        self.say(Said::Changed(report(h, disk_use)));
     }
 
     /// Reports every replica, in batches; the last says that it is.
-    pub(crate) fn report_all<'a>(&self, all: impl Iterator<Item = &'a Hosted>) {
-        let mut reports: Vec<_> = all.map(report).collect();
+    pub(crate) fn report_all<'a>(&self, all: impl Iterator<Item = &'a Hosted>, disk_use: &DiskUse) {
+        let mut reports: Vec<_> = all.map(|h| report(h, disk_use)).collect();
         loop {
             let rest = reports.split_off(reports.len().min(REPORTED_AT_ONCE));
             let complete = rest.is_empty();
@@ -178,7 +187,7 @@ impl MetaLink {
     }
 }
 
-fn report(h: &Hosted) -> meta::ReplicaReport {
+fn report(h: &Hosted, disk_use: &DiskUse) -> meta::ReplicaReport {
     let survey = h.core.survey();
     meta::ReplicaReport {
         partition: Some(h.id.into()),
@@ -195,6 +204,7 @@ fn report(h: &Hosted) -> meta::ReplicaReport {
         configuration: survey.configuration.as_ref().map(Into::into),
         damaged: h.is_damaged(),
         diverged: h.is_diverged(),
+        bytes: disk_use.tell(h.id),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::services::data::{self, DataService};
 use crate::services::inspect::{self, InspectService};
 use crate::services::resp::LocalBackend;
 use crate::worker::{Found, Logs, Parts, SharedLeases, Worker};
-use crate::{clock, clock_watch, compare, scrub, storage};
+use crate::{clock, clock_watch, compare, disk_use, scrub, storage};
 use engine::Engine;
 use proto::common::NodeAddress;
 use proto::data::data_server::DataServer;
@@ -167,6 +167,7 @@ async fn serve(
             .advertise_redis
             .clone()
             .unwrap_or_else(|| listening.redis.to_string()),
+        zone: config.zone.clone(),
     };
     // Beacons are reached where the gRPC services are, on a port of their own.
     let beacons_port = ports
@@ -310,6 +311,7 @@ async fn serve(
     spawn_local(worker.clone().call_when_due());
     spawn_local(Peers::connect_all(worker.clone()));
     spawn_local(housekeeping(worker.clone(), heart));
+    spawn_local(disk_use::watch(worker.clone()));
     spawn_local(clock_watch::watch(worker.clone(), clocks));
     spawn_local(compare::compare_all(worker.clone(), config.digest.clone()));
     spawn_local(room::watch(
@@ -323,7 +325,11 @@ async fn serve(
         metas: MetaServers::new(config.meta.clone()),
         disk_bytes: {
             let worker = worker.clone();
-            Box::new(move || worker.logs.sync.stats().bytes + worker.logs.buffered.stats().bytes)
+            Box::new(move || {
+                let logs = [&worker.logs.sync, &worker.logs.buffered];
+                let logs: u64 = logs.iter().map(|log| log.stats().bytes).sum();
+                logs + worker.disk_use.total()
+            })
         },
         load: RefCell::new(Report::new(worker.clone(), timings.clone())),
     };

@@ -2,10 +2,13 @@
 //!
 //! Times are not in here: `Replica::step` is told the time beside the event.
 
-use crate::Message;
+use crate::{Message, Settings};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
-use types::{Configuration, Decree, Incarnation, LearnSignature, Mutation, NodeId, Timestamp};
+use types::{
+    Ballot, Configuration, Decree, Incarnation, LearnSignature, Mutation, NodeId, Timestamp,
+};
 
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +64,15 @@ pub enum Event {
         /// Where.
         node: NodeId,
     },
+    /// The meta leader wants one member less: the primary proposes to go on without this secondary, though it is well.
+    RemoveSecondary {
+        /// The configuration for which that was decided: nothing happens under a later one.
+        ballot: Ballot,
+        /// Which.
+        node: NodeId,
+    },
+    /// The table's properties have changed.
+    SettingsChanged(Arc<Settings>),
     /// The answer to `Action::ReadLog`.
     LogRead {
         /// For whom.
@@ -154,5 +166,5 @@ pub enum Deletion {
     /// This configuration is stored and does not name the node.
     Excluded(Configuration),
     /// The table was dropped; the deletion is refused if the replica knows a higher ballot than this.
-    Dropped(types::Ballot),
+    Dropped(Ballot),
 }

@@ -272,6 +272,25 @@ impl Replica {
         }
     }
 
+    /// The meta leader wants one member less. A primary that does not serve has other changes to wait for.
+    pub(crate) fn remove_secondary(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        node: NodeId,
+        actions: &mut Vec<Action>,
+    ) {
+        let Role::Primary(primary) = &self.role else {
+            return;
+        };
+        let secondary = self.configuration.as_ref().is_some_and(|known| {
+            known.ballot == ballot && known.secondaries.iter().any(|member| member.node == node)
+        });
+        if primary.ballot == ballot && primary.serves() && secondary {
+            self.propose_removal(now, node, actions);
+        }
+    }
+
     /// The primary wants this secondary out.
     pub(crate) fn propose_removal(
         &mut self,

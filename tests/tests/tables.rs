@@ -1,4 +1,5 @@
-//! Tables: created, listed, shown, dropped and recalled by the shell; each a keyspace of its own with its own durability and password.
+//! Tables: created, changed, listed, shown, dropped and recalled by the shell; each a keyspace of its own with its own durability, password
+//! and rules.
 
 use redis::cmd;
 use tests::doors::{open, redis, runtime};
@@ -177,5 +178,174 @@ fn a_table_with_a_password_opens_only_with_it() {
     assert_eq!(
         cluster.shell(&["--table", "secret", "--password", "open sesame", "get", "k"]),
         "v"
+    );
+}
+
+#[test]
+fn a_password_is_kept_nowhere_as_it_was_given() {
+    let cluster = Cluster::start(Options::default());
+    cluster.shell(&["table", "create", "secret", "--password", "open sesame"]);
+    let mut files = vec![cluster.data_dir()];
+    let mut looked_at = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).expect("a directory");
+            files.extend(entries.map(|entry| entry.expect("an entry").path()));
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            looked_at += 1;
+            let found = bytes.windows(11).any(|window| window == b"open sesame");
+            assert!(!found, "{} has the password", path.display());
+        }
+    }
+    assert!(looked_at > 5, "there is something to look at");
+}
+
+#[test]
+fn a_changed_password_counts_at_once() {
+    let cluster = Cluster::start(Options::default());
+    cluster.shell(&["table", "create", "secret", "--password", "old"]);
+    let connection = &mut redis(&cluster.redis_ports()[0]);
+    let auth = |connection: &mut redis::Connection, password: &str| {
+        cmd("AUTH").arg("secret").arg(password).exec(connection)
+    };
+    auth(connection, "old").expect("the password");
+    cluster.shell(&["table", "alter", "secret", "--password", "new"]);
+    tests::poll::eventually("the new password counts", || {
+        auth(connection, "new").map_err(|error| error.to_string())
+    });
+    auth(connection, "old").expect_err("the old one counts no more");
+    let shown = cluster.shell(&["table", "alter", "secret", "--no-password"]);
+    assert_eq!(shown["has_password"], false);
+}
+
+#[test]
+fn what_is_changed_of_a_table_reaches_its_running_replicas_and_outlives_a_restart() {
+    let mut cluster = Cluster::start(Options::default());
+    let altered = cluster.shell(&[
+        "table",
+        "alter",
+        "default",
+        "--default-ttl",
+        "1h",
+        "--min-replicas",
+        "3",
+    ]);
+    assert_eq!(altered["default_ttl_ms"], 3_600_000);
+    let ttl = |cluster: &Cluster| {
+        let connection = &mut redis(&cluster.gateway());
+        cmd("SET")
+            .arg(&["k", "v"])
+            .exec(connection)
+            .map_err(|error| error.to_string())?;
+        let ttl: i64 = cmd("TTL")
+            .arg("k")
+            .query(connection)
+            .map_err(|error| error.to_string())?;
+        (3_500..=3_600)
+            .contains(&ttl)
+            .then_some(())
+            .ok_or_else(|| format!("a TTL of {ttl}"))
+    };
+    tests::poll::eventually("the default TTL counts", || ttl(&cluster));
+    cluster.interrupt();
+    cluster.start_again();
+    tests::poll::eventually("the default TTL counts after a restart", || ttl(&cluster));
+    assert_eq!(
+        cluster.shell(&["table", "show", "default"])["min_replicas"],
+        3
+    );
+
+    cluster.shell(&["table", "alter", "default", "--read-only"]);
+    let connection = &mut redis(&cluster.gateway());
+    tests::poll::eventually("writes are refused", || {
+        match cmd("SET").arg(&["k", "w"]).exec(connection) {
+            Err(error) if error.to_string().contains("read-only") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert_eq!(cmd("GET").arg("k").query(connection), Ok("v".to_owned()));
+    cluster.shell(&[
+        "table",
+        "alter",
+        "default",
+        "--read-write",
+        "--default-ttl",
+        "0s",
+    ]);
+    tests::poll::eventually("writes are taken again, for ever", || {
+        cmd("SET")
+            .arg(&["k", "w"])
+            .exec(connection)
+            .map_err(|error| error.to_string())?;
+        match cmd("TTL").arg("k").query(connection) {
+            Ok(-1) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
+fn a_throttled_table_refuses_what_is_too_much_and_takes_the_rest() {
+    let cluster = Cluster::start(Options::default().partitions(1));
+    cluster.shell(&["table", "alter", "default", "--write-operations", "5"]);
+    let connection = &mut redis(&cluster.gateway());
+    let mut refused = None;
+    // Far more than a second allows, in far less than a second would take without the rule; then the next second's.
+    tests::poll::eventually("a write is refused", || {
+        for number in 0..100 {
+            if let Err(error) = cmd("SET").arg("k").arg(number).exec(connection) {
+                refused = Some(error.to_string());
+                return Ok(());
+            }
+        }
+        Err("a hundred writes were taken".to_owned())
+    });
+    let refused = refused.expect("a refusal");
+    assert!(refused.contains("5 writes a second"), "{refused}");
+    for _ in 0..100 {
+        cmd("GET")
+            .arg("k")
+            .exec(connection)
+            .expect("reads are not throttled");
+    }
+    tests::poll::eventually("a write is taken again", || {
+        cmd("SET")
+            .arg(&["k", "again"])
+            .exec(connection)
+            .map_err(|error| error.to_string())
+    });
+    // The client library waits for its turn.
+    runtime().block_on(async {
+        let table = open(&cluster.meta(), "default").await;
+        for number in 0..12 {
+            table
+                .set("k", number.to_string())
+                .await
+                .expect("a write, sooner or later");
+        }
+    });
+}
+
+#[test]
+fn a_renamed_table_keeps_its_data_and_who_has_it_open_goes_on() {
+    let cluster = Cluster::start(Options::default());
+    cluster.shell(&["table", "create", "orders", "--partitions", "2"]);
+    runtime().block_on(async {
+        let table = open(&cluster.meta(), "orders").await;
+        table.set("k", "v").await.unwrap();
+        let renamed = cluster.shell(&["table", "rename", "orders", "orders-2026"]);
+        assert_eq!(renamed["name"], "orders-2026");
+        assert_eq!(table.get("k").await.unwrap().as_deref(), Some(&b"v"[..]));
+    });
+    assert_eq!(cluster.shell(&["--table", "orders-2026", "get", "k"]), "v");
+    assert!(
+        cluster
+            .try_shell(&["--table", "orders", "get", "k"])
+            .is_err()
+    );
+    assert_eq!(cluster.shell(&["--table", "orders-2026", "count"]), 1);
+    assert_eq!(
+        cluster.shell(&["--table", "orders-2026", "scan", "--match", "k*"]),
+        serde_json::json!(["k"])
     );
 }

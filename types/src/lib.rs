@@ -3,7 +3,7 @@
 //! Plain values only. Nothing here does IO, reads a clock, draws a random number or hashes in an unstable order; nothing
 //! here decides anything. Encodings belong to `proto` (between processes) and `commit-log` (on disk).
 //!
-//! Reading order: [`ids`], [`versions`], [`slot`], [`configuration`], [`mutation`], [`record`], [`time`], [`size`].
+//! Reading order: [`ids`], [`versions`], [`slot`], [`configuration`], [`mutation`], [`record`], [`table`], [`time`], [`size`].
 
 #![warn(missing_docs)]
 
@@ -13,6 +13,7 @@ pub mod mutation;
 pub mod record;
 pub mod size;
 pub mod slot;
+pub mod table;
 pub mod time;
 pub mod versions;
 
@@ -22,6 +23,7 @@ pub use mutation::Mutation;
 pub use record::{LearnKind, Record, RecordBody};
 pub use size::ByteSize;
 pub use slot::{SLOTS, Slot, SlotRange};
+pub use table::{Access, TableRules, Throttle};
 pub use time::{Instant, Timestamp};
 pub use versions::{Ballot, Decree};
 

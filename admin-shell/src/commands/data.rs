@@ -1,6 +1,6 @@
 //! Data, through the client library.
 
-use super::Failure;
+use super::{Failure, keys};
 use crate::answer::{Answer, bytes, readable};
 use crate::arguments::Command;
 use crate::resp3;
@@ -63,6 +63,8 @@ pub(super) async fn run(table: &Table, command: &Command) -> Result<Answer, Fail
             )
             .await
         }
+        Command::Count => keys::count(table).await,
+        Command::Scan { pattern, limit } => keys::scan(table, pattern, *limit).await,
         Command::Redis { words } => {
             let reply = table.command(words).await?;
             let reply = resp3::parse(&reply).map_err(|error| Failure::Other(error.to_string()))?;
@@ -72,9 +74,16 @@ pub(super) async fn run(table: &Table, command: &Command) -> Result<Answer, Fail
             }
         }
         // The session sends only the commands above here.
-        Command::Table(_) | Command::Nodes | Command::Partitions { .. } | Command::Route { .. } => {
-            Err(Failure::Other("not a command on data".to_owned()))
-        }
+        Command::Table(_)
+        | Command::Nodes
+        | Command::Node(_)
+        | Command::Balance(_)
+        | Command::Move(_)
+        | Command::Health { .. }
+        | Command::Partition(_)
+        | Command::Meta(_)
+        | Command::Partitions { .. }
+        | Command::Route { .. } => Err(Failure::Other("not a command on data".to_owned())),
     }
 }
 

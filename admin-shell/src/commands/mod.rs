@@ -1,13 +1,17 @@
 //! What each command does: asks, and makes an [`Answer`] of what it hears.
 //!
-//! [`tables`] and [`nodes`] ask the meta servers, [`data`] asks the replica servers through the client library,
+//! [`tables`], [`nodes`], [`balance`] and [`trouble`] ask the meta servers, [`data`] and [`keys`] ask the replica servers through the client library,
 //! [`partitions`] and [`digests`] ask both.
 
+mod balance;
 mod data;
 mod digests;
+mod find;
+mod keys;
 mod nodes;
 mod partitions;
 mod tables;
+mod trouble;
 
 use crate::admin::{Admin, AdminError};
 use crate::answer::Answer;
@@ -46,6 +50,12 @@ impl Session {
         match command {
             Command::Table(command) => tables::run(self.admin()?, command).await,
             Command::Nodes => nodes::list(self.admin()?).await,
+            Command::Node(command) => balance::node(self.admin()?, command).await,
+            Command::Balance(command) => balance::run(self.admin()?, command).await,
+            Command::Move(command) => balance::shift(self.admin()?, command).await,
+            Command::Health { name } => trouble::health(self.admin()?, name.as_deref()).await,
+            Command::Partition(command) => trouble::partition(self.admin()?, command).await,
+            Command::Meta(command) => trouble::meta(self.admin()?, command).await,
             Command::Partitions {
                 name,
                 digest,

@@ -14,6 +14,7 @@ pub(super) async fn list(admin: &mut Admin) -> Result<Answer, Failure> {
     let mut lines = grid(&[
         "name",
         "node",
+        "zone",
         "state",
         "grpc",
         "redis",
@@ -29,7 +30,8 @@ pub(super) async fn list(admin: &mut Admin) -> Result<Answer, Failure> {
         lines.add_row([
             address.name.clone(),
             node_id(address.node),
-            if node.alive { "alive" } else { "dead" }.to_owned(),
+            address.zone.clone(),
+            state(node).to_owned(),
             address.grpc.clone(),
             address.redis.clone(),
             node.primaries.to_string(),
@@ -42,6 +44,8 @@ pub(super) async fn list(admin: &mut Admin) -> Result<Answer, Failure> {
             "name": address.name,
             "node": node_id(address.node),
             "alive": node.alive,
+            "drained": node.drained,
+            "zone": address.zone,
             "grpc": address.grpc,
             "redis": address.redis,
             "primaries": node.primaries,
@@ -55,6 +59,15 @@ pub(super) async fn list(admin: &mut Admin) -> Result<Answer, Failure> {
         json: Value::Array(values),
         text: lines.to_string(),
     })
+}
+
+fn state(node: &proto::meta::Node) -> &'static str {
+    match (node.alive, node.drained) {
+        (true, false) => "alive",
+        (true, true) => "alive, drained",
+        (false, false) => "dead",
+        (false, true) => "dead, drained",
+    }
 }
 
 /// In the largest unit that leaves at least ten of it.

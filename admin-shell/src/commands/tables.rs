@@ -4,8 +4,9 @@ use super::{Failure, partitions};
 use crate::admin::{Admin, NewTable};
 use crate::answer::{Answer, grid};
 use crate::arguments::TableCommand;
-use proto::meta::Table;
+use proto::meta::{AlterTableRequest, Table, TableRules};
 use serde_json::{Value, json};
+use std::fmt::Write;
 
 pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Answer, Failure> {
     match command {
@@ -16,6 +17,7 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
             durability,
             password,
             min_replicas,
+            rules,
         } => {
             let table = admin
                 .create_table(NewTable {
@@ -25,11 +27,47 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
                     durability: *durability,
                     password: password.clone().unwrap_or_default(),
                     min_replicas: min_replicas.unwrap_or_default(),
+                    rules: TableRules {
+                        default_ttl_ms: rules.default_ttl_ms().unwrap_or_default(),
+                        read_only: rules.read_only,
+                        read_operations: rules.read_operations.unwrap_or_default(),
+                        write_operations: rules.write_operations.unwrap_or_default(),
+                        read_bytes: rules.read_bytes.unwrap_or_default(),
+                        write_bytes: rules.write_bytes.unwrap_or_default(),
+                    },
                 })
                 .await?;
             Ok(done("created", &table))
         }
-        TableCommand::Drop { name } => {
+        TableCommand::Alter {
+            name,
+            replicas,
+            min_replicas,
+            password,
+            no_password,
+            rules,
+        } => {
+            let table = admin
+                .alter_table(AlterTableRequest {
+                    name: name.clone(),
+                    replicas: *replicas,
+                    min_replicas: *min_replicas,
+                    password: password.clone().or(no_password.then(String::new)),
+                    default_ttl_ms: rules.default_ttl_ms(),
+                    read_only: rules.access(),
+                    read_operations: rules.read_operations,
+                    write_operations: rules.write_operations,
+                    read_bytes: rules.read_bytes,
+                    write_bytes: rules.write_bytes,
+                })
+                .await?;
+            Ok(done("altered", &table))
+        }
+        TableCommand::Rename { name, to } => {
+            let table = admin.rename_table(name, to).await?;
+            Ok(done("renamed", &table))
+        }
+        TableCommand::Drop { name, yes: _ } => {
             let table = admin.drop_table(name).await?;
             Ok(done("dropped", &table))
         }
@@ -107,10 +145,11 @@ fn sentence(table: &Table) -> String {
         } else {
             ""
         },
-    )
+    ) + &told(&rules(table))
 }
 
 fn describe(table: &Table) -> Value {
+    let rules = rules(table);
     json!({
         "name": table.name,
         "id": table.id,
@@ -119,8 +158,41 @@ fn describe(table: &Table) -> Value {
         "min_replicas": min_replicas(table),
         "durability": durability(table),
         "has_password": table.has_password,
+        "default_ttl_ms": rules.default_ttl_ms,
+        "read_only": rules.read_only,
+        "read_operations": rules.read_operations,
+        "write_operations": rules.write_operations,
+        "read_bytes": rules.read_bytes,
+        "write_bytes": rules.write_bytes,
         "dropped_at_ms": (table.dropped_at != 0).then_some(table.dropped_at),
     })
+}
+
+fn rules(table: &Table) -> TableRules {
+    table.rules.unwrap_or_default()
+}
+
+/// The rules that are any, in words.
+fn told(rules: &TableRules) -> String {
+    let mut text = String::new();
+    if rules.read_only {
+        text.push_str("\nread-only: writes are refused");
+    }
+    if rules.default_ttl_ms > 0 {
+        let seconds = rules.default_ttl_ms as f64 / 1000.0;
+        let _ = write!(text, "\nwhat is written without a TTL lives {seconds} s");
+    }
+    for (rate, what) in [
+        (rules.read_operations, "reading commands"),
+        (rules.write_operations, "writing commands"),
+        (rules.read_bytes, "bytes read"),
+        (rules.write_bytes, "bytes written"),
+    ] {
+        if rate > 0 {
+            let _ = write!(text, "\nat most {rate} {what} a second");
+        }
+    }
+    text
 }
 
 fn min_replicas(table: &Table) -> u32 {

@@ -159,6 +159,7 @@ impl State {
             name: format!("r{server}"),
             grpc: self.addresses[server].clone(),
             redis: String::new(),
+            zone: String::new(),
         }
     }
 

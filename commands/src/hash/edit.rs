@@ -44,8 +44,10 @@ enum State {
 pub(crate) enum FieldLifetime {
     /// It lives until then, or for ever.
     Is(Option<Timestamp>),
-    /// As long as it would have.
+    /// As long as it would have; a new one as if nothing were said.
     Kept,
+    /// As long as the table's default says.
+    Unsaid,
 }
 
 impl FieldLifetime {
@@ -156,7 +158,8 @@ impl<'k> Edit<'k> {
         let old_expiry = old.and_then(|old| old.expiry);
         let expiry = match lifetime {
             FieldLifetime::Is(expiry) => expiry,
-            FieldLifetime::Kept => old_expiry,
+            FieldLifetime::Kept if old.is_some() => old_expiry,
+            FieldLifetime::Kept | FieldLifetime::Unsaid => keys.default_expiry(),
         };
         if self.state == State::Absent {
             self.state = State::Created;

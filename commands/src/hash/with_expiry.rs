@@ -34,7 +34,7 @@ pub(crate) fn hgetex(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
         edit,
         fields,
         |edit, keys, field, element| match lifetime {
-            FieldLifetime::Kept => Ok(()),
+            FieldLifetime::Kept | FieldLifetime::Unsaid => Ok(()),
             FieldLifetime::Is(expiry) if expiry == element.expiry => Ok(()),
             FieldLifetime::Is(Some(expiry)) if expiry <= keys.now() => {
                 edit.remove(keys, field, element)
@@ -113,7 +113,7 @@ pub(crate) fn hsetex(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
         }
         rest = behind;
     }
-    let lifetime = lifetime.unwrap_or(FieldLifetime::FOREVER);
+    let lifetime = lifetime.unwrap_or(FieldLifetime::Unsaid);
     let (pairs, _) = field_list(rest, 2, NOT_POSITIVE)?.as_chunks::<2>();
     for [field, _] in pairs {
         let exists = edit.get(keys, field)?.is_some();

@@ -23,7 +23,7 @@ fn set_all(keys: &mut Writing<'_>, args: &Args<'_>, command: &str) -> Result<i64
     let mut edit = Edit::open(keys, args[1])?;
     let mut added = 0;
     for [field, value] in pairs {
-        added += i64::from(edit.set(keys, field, value, FieldLifetime::FOREVER)?);
+        added += i64::from(edit.set(keys, field, value, FieldLifetime::Unsaid)?);
     }
     edit.close(keys)?;
     Ok(added)
@@ -34,7 +34,7 @@ pub(crate) fn hsetnx(keys: &mut Writing<'_>, args: &Args<'_>) -> Outcome {
     let mut edit = Edit::open(keys, args[1])?;
     let absent = edit.get(keys, args[2])?.is_none();
     if absent {
-        edit.set_over(keys, args[2], None, args[3], FieldLifetime::FOREVER)?;
+        edit.set_over(keys, args[2], None, args[3], FieldLifetime::Unsaid)?;
     }
     edit.close(keys)?;
     Ok(Reply::Integer(absent.into()))

@@ -85,6 +85,7 @@ impl Partition {
                 index: 0,
                 random: 42,
                 slots: SlotRange::ALL,
+                default_ttl: None,
                 limits: Limits::default(),
             },
             replica: MemoryView::new(),

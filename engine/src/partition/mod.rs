@@ -23,6 +23,7 @@ use bytes::Bytes;
 use commands::rows::own::Applied;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use types::{Ballot, Decree, Mutation, PartitionId, SlotRange, Timestamp};
 
 /// Why a mutation was not staged.
@@ -59,6 +60,7 @@ pub struct Partition {
     owner: Arc<Owner>,
     store: Arc<Store>,
     slots: SlotRange,
+    default_ttl: Option<Duration>,
     overlay: Overlay,
     committed: Decree,
     /// Sent to the apply thread up to here.
@@ -115,6 +117,7 @@ impl Partition {
             owner,
             store,
             slots,
+            default_ttl: None,
         }
     }
 

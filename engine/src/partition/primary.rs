@@ -11,6 +11,7 @@ use crate::overlay::RowHash;
 use bytes::Bytes;
 use commands::rows::own::{self, Applied};
 use commands::{CommandSpec, Interrupt, Limits, Moment, Reply, View, ViewMut};
+use std::time::Duration;
 use types::{Ballot, Decree, Timestamp};
 
 /// How many notes tell of as much garbage as makes a collection worth while.
@@ -68,6 +69,11 @@ impl Partition {
         self.retain = true;
         let timestamp = timestamp.max(self.partition_time());
         self.overlay.begin(ballot, timestamp);
+    }
+
+    /// From the next command on, what is written without saying how long it lives lives so long.
+    pub fn set_default_ttl(&mut self, ttl: Option<Duration>) {
+        self.default_ttl = ttl;
     }
 
     /// Whether a mutation is open.
@@ -153,7 +159,7 @@ impl Partition {
             mutation: room,
             ..self.node().options.limits
         };
-        let slots = self.slots;
+        let (slots, default_ttl) = (self.slots, self.default_ttl);
         let Some(open) = self.overlay.open_mut() else {
             return Err(Interrupt::Failed("no mutation is open".to_owned()));
         };
@@ -165,6 +171,7 @@ impl Partition {
             index: open.commands,
             random,
             slots,
+            default_ttl,
             limits,
         };
         let savepoint = self.overlay.savepoint();
@@ -228,6 +235,7 @@ impl Partition {
             index: 0,
             random,
             slots: self.slots,
+            default_ttl: None,
             limits: self.node().options.limits,
         };
         let mut rows = Rows::reading(self);

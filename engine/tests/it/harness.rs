@@ -329,6 +329,7 @@ impl Model {
             index,
             random: 0,
             slots: SlotRange::ALL,
+            default_ttl: None,
             limits: Limits::default(),
         }
     }

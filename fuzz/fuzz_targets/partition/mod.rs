@@ -93,6 +93,7 @@ impl Default for Partition {
                 index: 0,
                 random: 42,
                 slots: SlotRange::ALL,
+                default_ttl: None,
                 limits: LIMITS,
             },
             replica: MemoryView::new(),

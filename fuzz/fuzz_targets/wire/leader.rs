@@ -29,6 +29,7 @@ pub fn play(mut bytes: &[u8]) {
         durability: Durability::Sync,
         min_replicas: 0,
         password: String::new(),
+        rules: types::TableRules::default(),
     };
     leader.asks(Request::CreateTable(specification));
     leader.ticks();
@@ -50,8 +51,10 @@ impl Leader {
                 self.joins(node.0);
             }
             2 => {
-                if let Ok(wire) = meta::CreateTableRequest::decode(message) {
-                    self.asks(Request::CreateTable(meta_convert::specification(wire)));
+                if let Ok(wire) = meta::CreateTableRequest::decode(message)
+                    && let Ok(specification) = meta_convert::specification(wire, [0; 16])
+                {
+                    self.asks(Request::CreateTable(specification));
                 }
             }
             3 => {
@@ -91,6 +94,7 @@ impl Leader {
             name: format!("n{node}"),
             grpc: String::new(),
             redis: String::new(),
+            zone: String::new(),
         };
         let incarnation = Incarnation(self.now.0);
         self.takes(Event::NodeJoined {

@@ -85,6 +85,7 @@ async fn join(commands: &mpsc::Sender<Command>) -> mpsc::Receiver<Result<meta::T
         name: String::new(),
         grpc: String::new(),
         redis: String::new(),
+        zone: String::new(),
     };
     let joined = ask(commands, |reply| Command::Join {
         address,
@@ -134,6 +135,7 @@ async fn a_failed_write_ends_the_term_and_the_next_one_knows_what_is_stored() {
             durability: types::Durability::Sync,
             min_replicas: 0,
             password: String::new(),
+            rules: types::TableRules::default(),
         });
         let answer = ask(&commands, |reply| Command::Change { request, reply }).await;
         assert!(

@@ -261,6 +261,7 @@ mod tests {
             expected,
             document: Some(Document::Root {
                 next_table: TableId(next_table),
+                balancing: placement::Balancing::Running,
             }),
         }
     }
@@ -286,7 +287,8 @@ mod tests {
                 key: Key::Root,
                 version: 2,
                 document: Document::Root {
-                    next_table: TableId(2)
+                    next_table: TableId(2),
+                    balancing: placement::Balancing::Running,
                 }
             }]
         );

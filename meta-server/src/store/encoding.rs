@@ -1,7 +1,7 @@
 //! Documents as bytes: protocol buffers, so that later versions may add fields.
 
-use placement::{Document, Entry, Key, NodeAddress, Table};
-use proto::common;
+use placement::{Balancing, Document, Duty, Entry, Key, NodeAddress, Table};
+use proto::{common, meta};
 use types::{Incarnation, NodeId, TableId, Timestamp};
 
 /// One record of the file: documents set and removed together.
@@ -68,6 +68,9 @@ enum Content {
 struct StoredRoot {
     #[prost(uint32, tag = "1")]
     next_table: u32,
+    /// The balancer is told not to work.
+    #[prost(bool, tag = "2")]
+    paused: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -76,6 +79,8 @@ struct StoredNode {
     address: Option<common::NodeAddress>,
     #[prost(uint64, tag = "2")]
     incarnation: u64,
+    #[prost(bool, tag = "3")]
+    drained: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -96,6 +101,8 @@ struct StoredTable {
     dropped_at: Option<u64>,
     #[prost(uint64, tag = "8")]
     version: u64,
+    #[prost(message, optional, tag = "9")]
+    rules: Option<meta::TableRules>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -149,15 +156,21 @@ impl TryFrom<&StoredKey> for Key {
 impl StoredEntry {
     pub(super) fn new(key: Key, version: u64, document: &Document) -> Self {
         let content = match document {
-            Document::Root { next_table } => Content::Root(StoredRoot {
+            Document::Root {
+                next_table,
+                balancing,
+            } => Content::Root(StoredRoot {
                 next_table: next_table.0,
+                paused: *balancing == Balancing::Paused,
             }),
             Document::Node {
                 address,
                 incarnation,
+                duty,
             } => Content::Node(StoredNode {
                 address: Some(crate::convert::address(address)),
                 incarnation: incarnation.0,
+                drained: *duty == Duty::Drained,
             }),
             Document::Table(table) => Content::Table(StoredTable {
                 name: table.name.clone(),
@@ -168,6 +181,7 @@ impl StoredEntry {
                 password: table.password.clone(),
                 dropped_at: table.dropped_at.map(|at| at.0),
                 version: table.version,
+                rules: Some(table.rules.into()),
             }),
             Document::Page(configurations) => Content::Page(StoredPage {
                 slots: configurations
@@ -190,6 +204,11 @@ impl StoredEntry {
         let document = match self.content.ok_or(Unreadable("content"))? {
             Content::Root(root) => Document::Root {
                 next_table: TableId(root.next_table),
+                balancing: if root.paused {
+                    Balancing::Paused
+                } else {
+                    Balancing::Running
+                },
             },
             Content::Node(node) => {
                 let address = node.address.ok_or(Unreadable("address"))?;
@@ -199,8 +218,14 @@ impl StoredEntry {
                         name: address.name,
                         grpc: address.grpc,
                         redis: address.redis,
+                        zone: address.zone,
                     },
                     incarnation: Incarnation(node.incarnation),
+                    duty: if node.drained {
+                        Duty::Drained
+                    } else {
+                        Duty::Serves
+                    },
                 }
             }
             Content::Table(table) => {
@@ -217,6 +242,7 @@ impl StoredEntry {
                     password: table.password,
                     dropped_at: table.dropped_at.map(Timestamp),
                     version: table.version,
+                    rules: proto::table_rules(table.rules),
                 })
             }
             Content::Page(page) => {

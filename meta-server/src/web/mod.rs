@@ -8,7 +8,7 @@
 //! The page needs no script and nothing from elsewhere. It changes nothing: that is the shell's.
 //!
 //! Reading order: `history` (the last hour), `shown` (health, metrics, routes of the pages), `page` (what all pages have), `overview`,
-//! `partitions`, `plot`, `words` (numbers and conditions as people read them).
+//! `partitions`, `plot`, `words` (numbers as people read them).
 
 mod history;
 mod overview;

@@ -4,6 +4,7 @@ use super::history::{History, STEP, Totals, step};
 use super::page::{ROWS, Refresh, page, pager, part};
 use super::plot::{plot, spark};
 use super::words;
+use crate::unwell::{self, named};
 use axum::response::Response;
 use maud::{Markup, html};
 use placement::{Ailment, Condition, Health};
@@ -24,18 +25,6 @@ pub(super) struct Overview<'a> {
     /// Which pages of the lists are asked for.
     pub(super) nodes_page: Option<usize>,
     pub(super) tables_page: Option<usize>,
-}
-
-/// What a node is called: by its name, or by what else is known of it.
-pub(super) fn named(address: Option<&proto::common::NodeAddress>) -> String {
-    let Some(address) = address else {
-        return "unknown".into();
-    };
-    match (&*address.name, &*address.grpc) {
-        ("", "") => NodeId(address.node).to_string(),
-        ("", grpc) => grpc.to_owned(),
-        (name, _) => name.to_owned(),
-    }
 }
 
 impl Overview<'_> {
@@ -109,7 +98,7 @@ impl Overview<'_> {
                 ul {
                     @for (condition, count) in Condition::ALL.iter().zip(health.unwell) {
                         @if count > 0 {
-                            @let (what, meaning) = words::condition(*condition);
+                            @let (what, meaning) = unwell::condition(*condition);
                             li { b { (count) " " (what) } ": " (meaning) }
                         }
                     }
@@ -138,9 +127,9 @@ impl Overview<'_> {
         html! {
             tr {
                 td { (table) " " (id.index) }
-                td class=(if worst { "bad" } else { "warn" }) { (words::condition(ailment.condition).0) }
+                td class=(if worst { "bad" } else { "warn" }) { (unwell::condition(ailment.condition).0) }
                 td.n { (members) " of " (wanted) }
-                td { (words::cure(&ailment.cure, name)) }
+                td { (unwell::cure(&ailment.cure, name)) }
             }
         }
     }

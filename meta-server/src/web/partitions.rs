@@ -1,7 +1,8 @@
 //! A table's page: its partitions, who has which, a page of them at a time.
 
-use super::overview::{encoded, named};
+use super::overview::encoded;
 use super::page::{ROWS, Refresh, page, pager, part};
+use crate::unwell::named;
 use axum::response::Response;
 use maud::html;
 use proto::common::{Member, NodeAddress};

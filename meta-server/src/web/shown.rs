@@ -1,10 +1,11 @@
 //! A meta server as its HTTP port sees it. What only the leader knows it is asked, briefly.
 
 use super::history::History;
-use super::overview::{Overview, named};
+use super::overview::Overview;
 use super::page::{Refresh, page};
 use super::partitions;
 use crate::leader::Command;
+use crate::unwell::named;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -84,10 +85,8 @@ impl Shown {
         {
             return Ok(health);
         }
-        let asked = |reply| Command::Health {
-            at_most: AILMENTS,
-            reply,
-        };
+        let asked =
+            |reply| Command::look(reply, |cluster, now| cluster.health(now, None, AILMENTS));
         let health = Arc::new(self.ask(asked).await?);
         *lock(&self.health) = Some((Instant::now(), health.clone()));
         Ok(health)

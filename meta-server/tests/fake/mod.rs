@@ -76,6 +76,7 @@ pub fn hello(node: u64) -> meta::Hello {
             name: format!("node-{node}"),
             grpc: format!("host-{node}:1"),
             redis: String::new(),
+            zone: String::new(),
         }),
         incarnation: 1,
         cluster_secret: String::new(),
@@ -198,7 +199,9 @@ fn obey(message: meta::ToNode, known: &watch::Sender<Replicas>) -> Vec<from_node
     match message.message.expect("a message") {
         to_node::Message::Welcome(_)
         | to_node::Message::Cluster(_)
-        | to_node::Message::AddLearner(_) => vec![],
+        | to_node::Message::AddLearner(_)
+        | to_node::Message::RemoveSecondary(_)
+        | to_node::Message::HandOver(_) => vec![],
         to_node::Message::Open(meta::Open { partition }) => {
             known.send_modify(|replicas| {
                 replicas.entry(key(partition)).or_default();

@@ -3,13 +3,13 @@
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
 use placement::{
-    Action, BatchId, Cluster, Document, Event, Key, NodeAddress, Refusal, ReplicaReport, Request,
-    Settings, Soundness, Table, TableSpecification, ToNode, Token, Write,
+    Action, Answered, BatchId, Cluster, Document, Event, Key, NodeAddress, Refusal, ReplicaReport,
+    Request, Settings, Soundness, Table, TableSpecification, ToNode, Token, Write,
 };
 use std::time::Duration;
 use types::{
-    Ballot, Configuration, Decree, Durability, Incarnation, Instant, Member, NodeId, PartitionId,
-    TableId, Timestamp,
+    Ballot, Configuration, Decree, Durability, Incarnation, Instant, LearnSignature, Member,
+    NodeId, PartitionId, TableId, TableRules, Timestamp,
 };
 
 pub struct Driver {
@@ -38,6 +38,7 @@ pub fn address(n: u64) -> NodeAddress {
         name: format!("node-{n}"),
         grpc: format!("host-{n}:1"),
         redis: String::new(),
+        zone: String::new(),
     }
 }
 
@@ -66,6 +67,7 @@ pub fn table(id: u32, name: &str, partitions: u32, replicas: u32) -> Table {
         durability: Durability::Sync,
         min_replicas: 0,
         password: String::new(),
+        rules: TableRules::default(),
         dropped_at: None,
         version: 1,
     }
@@ -79,6 +81,7 @@ pub fn specification(name: &str, partitions: u32, replicas: u32) -> TableSpecifi
         durability: Durability::Sync,
         min_replicas: 0,
         password: String::new(),
+        rules: TableRules::default(),
     }
 }
 
@@ -91,6 +94,9 @@ pub fn replica(partition: PartitionId, ballot: u64) -> ReplicaReport {
         last_ballot: Ballot(ballot),
         committed: Decree(0),
         soundness: Soundness::Whole,
+        configuration: None,
+        signature: LearnSignature::default(),
+        bytes: 0,
         learning: false,
         diverged: false,
     }
@@ -161,7 +167,7 @@ pub fn tables_gone(n: u64, gone: &[u32]) -> Action {
 pub fn answer(token: u64, answer: Result<Table, Refusal>) -> Action {
     Action::Answer {
         token: Token(token),
-        answer,
+        answer: answer.map(Answered::Table),
     }
 }
 

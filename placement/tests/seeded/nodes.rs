@@ -70,6 +70,26 @@ impl World {
                     replica.learner = Some(learner);
                 }
             }
+            ToNode::RemoveSecondary {
+                partition,
+                ballot,
+                node: leaver,
+            } => {
+                if let Some(replica) = node.replicas.get_mut(&partition)
+                    && replica.ballot == ballot
+                    && replica.proposed.is_none()
+                    && let Some(mut next) = replica.configuration.clone()
+                {
+                    next.ballot = next.ballot.next();
+                    next.secondaries.retain(|member| member.node != leaver);
+                    replica.proposed = Some(next);
+                }
+            }
+            ToNode::HandOver {
+                partition,
+                ballot,
+                node: successor,
+            } => self.hand_over(partition, ballot, successor),
             ToNode::Delete {
                 partition,
                 ballot,
@@ -88,6 +108,32 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The successor proposes itself, if it still follows that configuration.
+    fn hand_over(&mut self, partition: PartitionId, ballot: Ballot, successor: NodeId) {
+        let Some(replica) = self
+            .nodes
+            .get_mut(&successor)
+            .filter(|node| node.up)
+            .and_then(|node| node.replicas.get_mut(&partition))
+        else {
+            return;
+        };
+        if replica.ballot != ballot || replica.proposed.is_some() {
+            return;
+        }
+        let Some(mut next) = replica.configuration.clone() else {
+            return;
+        };
+        let Some(&member) = next.member(successor) else {
+            return;
+        };
+        next.ballot = next.ballot.next();
+        next.secondaries.retain(|known| *known != member);
+        let old = std::mem::replace(&mut next.primary, member);
+        next.secondaries.push(old);
+        replica.proposed = Some(next);
     }
 
     /// One replica of a node does what its role asks for.
@@ -188,6 +234,9 @@ impl Replica {
             last_ballot: self.ballot,
             committed: Decree(0),
             soundness: Soundness::Whole,
+            configuration: self.configuration.clone(),
+            signature: self.learnt.unwrap_or_default(),
+            bytes: 0,
             learning: false,
             diverged: false,
         }

@@ -43,6 +43,30 @@ impl World {
                 let stored = self.stored(*partition).expect("it has a configuration");
                 assert!(!stored.contains(*learner) && stored.primary.node == node);
             }
+            ToNode::RemoveSecondary {
+                partition,
+                ballot,
+                node: leaver,
+            } => {
+                let stored = self.stored(*partition).expect("it has a configuration");
+                if stored.ballot == *ballot {
+                    assert!(stored.contains(*leaver) && stored.primary.node == node);
+                    assert!(
+                        stored.len() > self.replicas(partition.table),
+                        "there are enough members without it"
+                    );
+                }
+            }
+            ToNode::HandOver {
+                partition,
+                ballot,
+                node: successor,
+            } => {
+                let stored = self.stored(*partition).expect("it has a configuration");
+                if stored.ballot == *ballot {
+                    assert!(stored.contains(*successor) && stored.primary.node == node);
+                }
+            }
             ToNode::Welcome { .. } | ToNode::Cluster { .. } => {}
         }
     }

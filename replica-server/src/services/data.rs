@@ -116,7 +116,14 @@ pub(crate) struct Stream {
     in_flight: Cell<usize>,
     /// The epoch in which the partition last had a request refused.
     refused: RefCell<HashMap<PartitionId, u32>>,
-    passwords: RefCell<HashMap<TableId, String>>,
+    passwords: RefCell<HashMap<TableId, Given>>,
+}
+
+/// A password that came with a stream.
+struct Given {
+    password: String,
+    /// Against what is kept of the table's it was checked, and what came of it.
+    checked: Option<(String, bool)>,
 }
 
 /// The answer to one request of a stream.
@@ -165,8 +172,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses, last_wor
         }
         first = false;
         for credential in batch.credentials {
-            let mut passwords = stream.passwords.borrow_mut();
-            passwords.insert(TableId(credential.table), credential.password);
+            stream.take_password(&worker, credential).await;
         }
         for request in batch.requests {
             if stream.in_flight.get() >= MOST_IN_FLIGHT {
@@ -233,6 +239,26 @@ impl Stream {
         }
     }
 
+    /// Notes a password, and whether it is the table's.
+    async fn take_password(&self, worker: &Worker, credential: data::TableCredential) {
+        let (id, password) = (TableId(credential.table), credential.password);
+        let known = worker
+            .known
+            .borrow()
+            .table(id)
+            .map(|table| table.password.clone());
+        let checked = match known {
+            Some(kept) => {
+                let fits = worker.password_fits(password.clone(), kept.clone()).await;
+                Some((kept, fits))
+            }
+            None => None,
+        };
+        self.passwords
+            .borrow_mut()
+            .insert(id, Given { password, checked });
+    }
+
     /// Why the stream may not use the table.
     fn locked(&self, worker: &Worker, table: TableId) -> Option<data::Refusal> {
         let known = worker.known.borrow();
@@ -255,11 +281,11 @@ impl Stream {
                 ..data::Refusal::default()
             });
         };
-        let given = self.passwords.borrow();
+        let mut given = self.passwords.borrow_mut();
         let open = table_known.password.is_empty()
             || given
-                .get(&table)
-                .is_some_and(|given| same_secret(given, &table_known.password));
+                .get_mut(&table)
+                .is_some_and(|given| given.fits(&table_known.password));
         (!open).then(|| data::Refusal {
             kind: Kind::Unauthorized.into(),
             message: format!(
@@ -299,6 +325,20 @@ impl Stream {
             id,
             result: Some(result),
         });
+    }
+}
+
+impl Given {
+    /// Checked here and now only if the table or its password came after this one.
+    fn fits(&mut self, kept: &str) -> bool {
+        match &self.checked {
+            Some((of, fits)) if of == kept => *fits,
+            _ => {
+                let fits = proto::password::fits(&self.password, kept);
+                self.checked = Some((kept.to_owned(), fits));
+                fits
+            }
+        }
     }
 }
 
@@ -362,6 +402,7 @@ impl StreamReply {
                         name: address.name.clone(),
                         grpc: address.grpc.clone(),
                         redis: address.redis.clone(),
+                        zone: String::new(),
                     });
                 response::Result::Refusal(data::Refusal {
                     kind: Kind::NotPrimary.into(),

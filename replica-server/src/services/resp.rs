@@ -4,7 +4,6 @@
 
 use crate::cluster;
 use crate::remote::RemoteBackend;
-use crate::services::data::same_secret;
 use crate::worker::Worker;
 use crate::worker::reply::{Command, Elsewhere, ReplyTo};
 use commands::Reply;
@@ -32,6 +31,8 @@ pub(crate) struct LocalTable {
     remote: Rc<RemoteBackend>,
     id: TableId,
     name: String,
+    /// What is kept of its password, and what was given and fits it.
+    kept: String,
     password: String,
     partitions: u32,
     way: RefCell<Way>,
@@ -61,21 +62,22 @@ impl LocalBackend {
         })
     }
 
-    fn table(&self, id: TableId, known: &cluster::Table) -> Rc<LocalTable> {
+    fn table(&self, id: TableId, known: &cluster::Table, given: &str) -> Rc<LocalTable> {
         let mut tables = self.tables.borrow_mut();
         let fresh = || {
             Rc::new(LocalTable {
                 remote: self.remote.clone(),
                 id,
                 name: known.name.clone(),
-                password: known.password.clone(),
+                kept: known.password.clone(),
+                password: given.to_owned(),
                 partitions: known.partitions,
                 way: RefCell::new(Way::Closed),
                 forwarded: (0..known.partitions).map(|_| Cell::new(0)).collect(),
             })
         };
         let table = tables.entry(id).or_insert_with(fresh);
-        if table.password != known.password || table.name != known.name {
+        if table.kept != known.password || table.name != known.name {
             *table = fresh();
         }
         table.clone()
@@ -135,7 +137,7 @@ impl Elsewhere for LocalTable {
 /// Opens the way to the other primaries, and sends what waits for it.
 async fn open(table: Rc<LocalTable>) {
     let remote = &table.remote;
-    let password = (!table.password.is_empty()).then_some(table.password.as_bytes());
+    let password = (!table.kept.is_empty()).then_some(table.password.as_bytes());
     let opened = remote.open(table.name.as_bytes(), password).await;
     let next = match &opened {
         Ok(open) => Way::Open(open.clone()),
@@ -176,21 +178,34 @@ impl Backend for LocalBackend {
         name: &[u8],
         password: Option<&[u8]>,
     ) -> Result<Self::Table, OpenTableError> {
-        let known = self.worker.known.borrow();
-        let Some((id, table)) = known.named(name) else {
-            return Err(if self.worker.meta.is_up() || !known.tables.is_empty() {
-                OpenTableError::NoSuchTable
-            } else {
-                OpenTableError::Unavailable("this server has not joined the cluster yet".into())
-            });
+        let found = {
+            let known = self.worker.known.borrow();
+            known
+                .named(name)
+                .map(|(id, table)| (id, table.clone()))
+                .ok_or_else(|| {
+                    if self.worker.meta.is_up() || !known.tables.is_empty() {
+                        OpenTableError::NoSuchTable
+                    } else {
+                        let text = "this server has not joined the cluster yet";
+                        OpenTableError::Unavailable(text.into())
+                    }
+                })
         };
-        match password.map(str::from_utf8) {
-            _ if table.password.is_empty() => {}
-            None => return Err(OpenTableError::PasswordRequired),
-            Some(Ok(given)) if same_secret(given, &table.password) => {}
-            Some(_) => return Err(OpenTableError::WrongPassword),
+        let (id, table) = found?;
+        if table.password.is_empty() {
+            return Ok(self.table(id, &table, ""));
         }
-        Ok(self.table(id, table))
+        let given = match password.map(str::from_utf8) {
+            None => return Err(OpenTableError::PasswordRequired),
+            Some(Err(_)) => return Err(OpenTableError::WrongPassword),
+            Some(Ok(given)) => given,
+        };
+        let (asked, kept) = (given.to_owned(), table.password.clone());
+        if !self.worker.password_fits(asked, kept).await {
+            return Err(OpenTableError::WrongPassword);
+        }
+        Ok(self.table(id, &table, given))
     }
 
     fn partitions(&self, table: &Self::Table) -> u32 {

@@ -4,6 +4,7 @@ use crate::metrics::CommitTimes;
 use crate::worker::Worker;
 use crate::worker::held::HeldQueue;
 use crate::worker::hosted::Hosted;
+use crate::worker::rules::{Rules, settings};
 use crate::worker::waiting::Waiting;
 use commit_log::Log;
 use engine::Partition;
@@ -99,12 +100,12 @@ impl Worker {
                 self.replicas.borrow_mut().orphans.push(found);
                 continue;
             }
-            let Some((identity, settings, slots)) = self.made_for(found.partition) else {
+            let Some((identity, settings, slots, rules)) = self.made_for(found.partition) else {
                 continue;
             };
             let mut actions = Vec::new();
             let core = Replica::recover(identity, settings, found.recovered, &mut actions);
-            let hosted = self.host(core, slots, found.durability);
+            let hosted = self.host(core, slots, found.durability, rules);
             let mut out = Vec::new();
             {
                 let mut h = hosted.borrow_mut();
@@ -139,19 +140,21 @@ impl Worker {
         if let Some(hosted) = self.find(partition) {
             return Some(hosted);
         }
-        let (identity, settings, slots) = self.made_for(partition)?;
+        let (identity, settings, slots, rules) = self.made_for(partition)?;
         let durability = identity.durability;
-        Some(self.host(Replica::new(identity, settings), slots, durability))
+        let core = Replica::new(identity, settings);
+        Some(self.host(core, slots, durability, rules))
     }
 
-    fn made_for(&self, partition: PartitionId) -> Option<(Identity, Arc<Settings>, SlotRange)> {
+    fn made_for(
+        &self,
+        partition: PartitionId,
+    ) -> Option<(Identity, Arc<Settings>, SlotRange, Rules)> {
         let known = self.known.borrow();
         let table = known.table(partition.table)?;
         if partition.index >= table.partitions {
             return None;
         }
-        let mut settings = Settings::of_replicas(table.replicas as usize);
-        settings.min_replicas = table.members_for_writes();
         let identity = Identity {
             me: self.directory.node,
             incarnation: self.directory.incarnation,
@@ -161,12 +164,19 @@ impl Worker {
             deleted: self.replicas.borrow().deleted(partition),
         };
         let slots = SlotRange::of_partition(partition.index, table.partitions);
-        Some((identity, Arc::new(settings), slots))
+        Some((identity, settings(table), slots, Rules::of(table)))
     }
 
-    fn host(&self, core: Replica, slots: SlotRange, durability: Durability) -> Rc<RefCell<Hosted>> {
+    fn host(
+        &self,
+        core: Replica,
+        slots: SlotRange,
+        durability: Durability,
+        rules: Rules,
+    ) -> Rc<RefCell<Hosted>> {
         let id = core.partition();
-        let storage: Partition = self.engine.partition(id, slots);
+        let mut storage: Partition = self.engine.partition(id, slots);
+        storage.set_default_ttl(rules.default_ttl());
         let log = self.log_of(durability).clone();
         let mut replicas = self.replicas.borrow_mut();
         let place = replicas.by_place.len() as u32;
@@ -182,6 +192,7 @@ impl Worker {
             held: HeldQueue::default(),
             requests: None,
             restoring: None,
+            rules,
             awaited: false,
             stale_read: None,
             opened_at: Timestamp::default(),

@@ -40,6 +40,9 @@ pub(super) enum Effect {
     Named(RequestId),
 }
 
+/// Final: whoever asks again gets it again, until an operator changes the table.
+const READ_ONLY: &str = "ERR the table is read-only: nothing was written";
+
 fn no_room() -> Refused {
     Refused::Unable("MISCONF the disk of this server is nearly full: it takes no new data until there is room (budgets.disk_reserve)".into())
 }
@@ -85,7 +88,14 @@ impl Worker {
         args: &[&[u8]],
         to: ReplyTo,
     ) -> Option<Delivery> {
-        let tried = if h.held.blocks(spec, args) || h.is_changing() {
+        let admitted = if h.serves() || h.follows() {
+            h.rules.admit(now, spec, args)
+        } else {
+            Ok(())
+        };
+        let tried = if let Err(refused) = admitted {
+            Tried::Answer(Outcome::Refused(refused))
+        } else if h.held.blocks(spec, args) || h.is_changing() {
             Tried::Hold(None)
         } else {
             self.attempt(h, now, spec, args, &to)
@@ -173,6 +183,9 @@ impl Worker {
         if self.room.get() != Room::Enough && spec.flags.contains(Flags::DENYOOM) {
             return Tried::Answer(Outcome::Refused(no_room()));
         }
+        if h.rules.is_read_only() {
+            return Tried::Answer(Outcome::Reply(Reply::error(READ_ONLY)));
+        }
         if let Err(instead) = self.open_mutation(h, now) {
             return instead;
         }
@@ -209,7 +222,11 @@ impl Worker {
         } else {
             self.wall.at(now).max(h.storage.partition_time())
         };
-        match crate::worker::positioned::read(&mut h.storage, spec, args, wall) {
+        let read = crate::worker::positioned::read(&mut h.storage, spec, args, wall);
+        if let Ok(read) = &read {
+            h.rules.charge(&read.reply);
+        }
+        match read {
             Ok(read) if read.depends_on_expiry => match self.open_mutation(h, now) {
                 Ok(()) => Self::await_expiry(h, args, read.reply),
                 // Without writes the expiry cannot be made certain.

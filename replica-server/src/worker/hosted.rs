@@ -6,6 +6,7 @@ use crate::metrics::{CommitTimes, Traffic};
 use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Refused, refuse, send_on};
 use crate::worker::requests::Requests;
+use crate::worker::rules::Rules;
 use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting, mark_overtaken};
 use commit_log::{Log, Pin};
 use engine::{Haste, Partition, Ticket};
@@ -42,6 +43,8 @@ pub(crate) struct Hosted {
     pub(crate) requests: Option<Requests>,
     /// The rows of which are on their way from the disk.
     pub(crate) restoring: Option<Ticket>,
+    /// What its table's commands must obey.
+    pub(crate) rules: Rules,
     /// Whether anything waits for the open mutation: only then is it worth submitting.
     pub(crate) awaited: bool,
     /// The last read that allowed for an age, while this was a secondary: when it came, and for which.

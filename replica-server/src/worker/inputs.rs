@@ -7,7 +7,7 @@ use crate::worker::hosted::{Hosted, ReceivedCheckpoint};
 use crate::worker::perform::{of_ticket, remove_later};
 use engine::EngineEvent;
 use proto::meta::{self, to_node};
-use replication::{Deletion, Event, Message, MetaStream};
+use replication::{Afterwards, Deletion, Event, Message, MetaStream};
 use std::cell::RefCell;
 use std::rc::Rc;
 use tokio::sync::mpsc;
@@ -262,6 +262,9 @@ impl Worker {
 
     fn meta_message(&self, message: meta::ToNode) {
         match message.message {
+            Some(to_node::Message::Welcome(welcome)) if welcome.tell => {
+                self.meta.knows(&self.known.borrow());
+            }
             Some(to_node::Message::Welcome(_)) | None => {}
             Some(to_node::Message::Stored(stored)) => {
                 for stored in stored.configurations {
@@ -297,6 +300,23 @@ impl Worker {
                     },
                 );
             }
+            Some(to_node::Message::RemoveSecondary(remove)) => {
+                let partition = remove.partition.unwrap_or_default().into();
+                let (ballot, node) = (Ballot(remove.ballot), NodeId(remove.node));
+                self.tell_partition(partition, Event::RemoveSecondary { ballot, node });
+            }
+            Some(to_node::Message::HandOver(hand_over)) => {
+                let partition = hand_over.partition.unwrap_or_default().into();
+                let known = self
+                    .find(partition)
+                    .map(|hosted| hosted.borrow().core.ballot());
+                // What was decided for an earlier configuration may make no sense any more.
+                if known == Some(Ballot(hand_over.ballot)) {
+                    let to = NodeId(hand_over.node);
+                    let then = Afterwards::Stay;
+                    self.tell_partition(partition, Event::HandOver { to, then });
+                }
+            }
             Some(to_node::Message::Delete(delete)) => self.delete_asked(delete),
             Some(to_node::Message::Cluster(cluster)) => {
                 let changed = self.known.borrow_mut().learn(cluster);
@@ -306,6 +326,8 @@ impl Worker {
                         tracing::warn!(%error, "what is known of the cluster cannot be kept for the next start");
                     }
                     self.peers.addresses(&known);
+                    drop(known);
+                    self.renew_rules();
                 }
                 self.recover_orphans();
             }
@@ -343,7 +365,8 @@ impl Worker {
             h.reported = Some(h.standing());
         }
         let borrowed: Vec<_> = all.iter().map(|hosted| hosted.borrow()).collect();
-        self.meta.report_all(borrowed.iter().map(|h| &**h));
+        self.meta
+            .report_all(borrowed.iter().map(|h| &**h), &self.disk_use);
     }
 
     /// Has the log's laggards flushed, largest first, when it asks for it.

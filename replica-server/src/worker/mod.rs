@@ -1,7 +1,7 @@
 //! The worker: one thread that owns this node's replicas and does their network, parsing, evaluation, commit and replies.
 //!
 //! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held` and `waiting` (what cannot run or be answered
-//! yet), `stale` (reads at secondaries), `requests` (what was done before is not done again), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
+//! yet), `stale` (reads at secondaries), `requests` (what was done before is not done again), `rules` (what a table's commands must obey), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
 //!
 //! Nothing here blocks on a disk: logs and storage have threads of their own and answer through the inbox.
 
@@ -14,6 +14,7 @@ pub(crate) mod perform;
 mod positioned;
 pub(crate) mod reply;
 mod requests;
+mod rules;
 mod stale;
 mod timers;
 mod waiting;
@@ -23,6 +24,7 @@ pub(crate) use catalogue::{Finder, Found};
 use crate::clock::{self, WallClock};
 use crate::cluster::Known;
 use crate::directory::DataDirectory;
+use crate::disk_use::DiskUse;
 use crate::inbox::Input;
 use crate::meta_link::MetaLink;
 use crate::metrics::{Counted, Timings};
@@ -44,7 +46,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use types::{Ballot, Instant, PartitionId};
 
 /// The node's leases, shared with the beacon thread.
@@ -87,6 +89,8 @@ pub(crate) struct Worker {
     failure: RefCell<Option<String>>,
     pub(crate) stop: Notify,
     pub(crate) stale_reads: StaleReads,
+    /// What replicas take on the disk.
+    pub(crate) disk_use: DiskUse,
     /// Whether new data is taken.
     pub(crate) room: Cell<Room>,
     /// Some replica has another role.
@@ -103,6 +107,8 @@ pub(crate) struct Worker {
     pub(crate) unanswered: Cell<usize>,
     pub(crate) counted: Counted,
     pub(crate) timings: Arc<Timings>,
+    /// Passwords are checked beside the worker's thread, one at a time: guessing costs the other clients nothing.
+    pub(crate) password_checks: Semaphore,
 }
 
 /// The node's replicas by place, and their places.
@@ -168,6 +174,7 @@ impl Worker {
             failure: RefCell::default(),
             stop: Notify::new(),
             stale_reads: StaleReads::default(),
+            disk_use: DiskUse::default(),
             room: Cell::default(),
             roles_changed: Notify::new(),
             learn_pace: parts.learn_pace,
@@ -177,7 +184,18 @@ impl Worker {
             unanswered: Cell::new(0),
             counted: Counted::default(),
             timings: parts.timings,
+            password_checks: Semaphore::new(1),
         })
+    }
+
+    /// Whether `given` is the password of which `kept` is kept.
+    pub(crate) async fn password_fits(&self, given: String, kept: String) -> bool {
+        let Ok(_turn) = self.password_checks.acquire().await else {
+            return false;
+        };
+        tokio::task::spawn_blocking(move || proto::password::fits(&given, &kept))
+            .await
+            .unwrap_or(false)
     }
 
     /// The replica of a partition, if this node has one.
@@ -357,7 +375,7 @@ impl Worker {
         let standing = h.standing();
         if h.reported != Some(standing) && self.meta.is_up() {
             h.reported = Some(standing);
-            self.meta.report(h);
+            self.meta.report(h, &self.disk_use);
         }
     }
 

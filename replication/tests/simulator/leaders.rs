@@ -74,6 +74,7 @@ impl Leaders {
                     durability: table.durability,
                     min_replicas: swarm.settings.min_replicas as u32,
                     password: String::new(),
+                    rules: types::TableRules::default(),
                 })
                 .collect(),
             store: Store::default(),
@@ -276,7 +277,11 @@ impl World {
             partition: partition::number(id),
         };
         match message {
-            ToNode::Welcome { .. } | ToNode::Cluster { .. } => {}
+            // As many copies as wanted, on all nodes: nothing is moved, nothing removed.
+            ToNode::Welcome { .. }
+            | ToNode::Cluster { .. }
+            | ToNode::RemoveSecondary { .. }
+            | ToNode::HandOver { .. } => {}
             ToNode::Stored(stored) => {
                 for (partition, configuration) in stored {
                     let known = replication::Event::ConfigurationKnown(configuration);

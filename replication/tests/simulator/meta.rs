@@ -19,6 +19,7 @@ pub(crate) struct Meta {
 }
 
 /// Who decides.
+#[expect(clippy::large_enum_variant, reason = "a world has one")]
 pub(crate) enum Brain {
     Model,
     Placement(Leaders),

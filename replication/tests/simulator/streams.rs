@@ -54,6 +54,7 @@ impl World {
             name: id.to_string(),
             grpc: id.to_string(),
             redis: String::new(),
+            zone: String::new(),
         };
         let joined = Event::NodeJoined {
             address,
@@ -106,6 +107,9 @@ impl World {
                 (false, true) => Soundness::Unsynced,
                 (false, false) => Soundness::Whole,
             },
+            configuration: survey.configuration,
+            signature: survey.signature,
+            bytes: 0,
             learning: survey.role == RoleKind::Learner,
             diverged: false,
         })

@@ -1,7 +1,11 @@
 //! Changes of configuration: losing a secondary, takeover, reconciliation, hand-over, deletion.
 
 use crate::bench::*;
-use replication::{Action, Afterwards, Deletion, Event, Exception, Message, MetaStream, RoleKind};
+use replication::{
+    Action, Afterwards, Deletion, Event, Exception, Message, MetaStream, Refusal, RoleKind,
+    Settings,
+};
+use std::sync::Arc;
 use types::{Ballot, Decree, Durability, Incarnation, RecordBody};
 
 #[test]
@@ -36,6 +40,49 @@ fn a_primary_proposes_the_removal_of_a_lost_secondary_and_obeys_both_configurati
             Action::Became(RoleKind::Serving),
         ]
     );
+}
+
+#[test]
+fn a_secondary_that_is_well_is_let_go_when_the_meta_leader_wants_one_less_of_this_very_configuration()
+ {
+    let mut a = Bench::serving(A, &[B, C]);
+    let go = |ballot, node| Event::RemoveSecondary {
+        ballot: Ballot(ballot),
+        node,
+    };
+    assert_eq!(a.on(go(2, B)), [], "of another configuration");
+    assert_eq!(a.on(go(1, A)), [], "it does not remove itself");
+    assert_eq!(a.on(go(1, D)), [], "no member");
+    let two = config(2, A, &[C]);
+    assert_eq!(a.on(go(1, B)), [propose(1, &two)]);
+    // C1: until it knows, both count; one proposal is made for a ballot.
+    assert_eq!(a.on(go(1, C)), []);
+}
+
+#[test]
+fn only_a_primary_that_serves_lets_a_secondary_go() {
+    let mut b = Bench::secondary(B, &config(1, A, &[B, C]), 0);
+    let go = Event::RemoveSecondary {
+        ballot: Ballot(1),
+        node: C,
+    };
+    assert_eq!(b.on(go), []);
+}
+
+#[test]
+fn a_changed_number_of_members_that_writes_need_counts_at_once() {
+    let mut a = Bench::serving(A, &[B, C]);
+    assert_eq!(a.replica.accepts_write(), Ok(Decree(1)));
+    let settings = Settings {
+        min_replicas: 4,
+        ..Settings::default()
+    };
+    a.on(Event::SettingsChanged(Arc::new(settings)));
+    let too_few = Refusal::TooFewMembers {
+        members: 3,
+        needed: 4,
+    };
+    assert_eq!(a.replica.accepts_write(), Err(too_few));
 }
 
 #[test]

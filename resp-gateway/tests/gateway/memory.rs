@@ -81,6 +81,7 @@ impl Memory {
             index: 0,
             random: decree.wrapping_mul(0x9E37_79B9_7F4A_7C15),
             slots: SlotRange::of_partition(request.partition, count),
+            default_ttl: None,
             limits: Limits::default(),
         };
         let (spec, args) = (request.spec, request.args);

@@ -83,8 +83,7 @@ async fn create(
         partitions: options.partitions,
         replicas,
         durability: options.durability,
-        password: String::new(),
-        min_replicas: 0,
+        ..NewTable::default()
     };
     admin
         .create_table(table)

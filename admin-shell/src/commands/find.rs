@@ -1,0 +1,66 @@
+//! Replica servers by the names that people have for them.
+
+use super::Failure;
+use crate::admin::Admin;
+use crate::answer::node_id;
+use proto::meta::Node;
+
+/// All replica servers ever seen.
+pub(super) struct Servers(Vec<Node>);
+
+impl Servers {
+    pub(super) async fn ask(admin: &mut Admin) -> Result<Self, Failure> {
+        Ok(Self(admin.list_nodes().await?))
+    }
+
+    /// The id of the one of that name, or with that id. A server that came back with an empty disk has the name of the one it was: the one
+    /// that lives is meant.
+    pub(super) fn id(&self, text: &str) -> Result<u64, Failure> {
+        let called = |node: &&Node| {
+            node.address
+                .as_ref()
+                .is_some_and(|address| address.name == text || node_id(address.node) == text)
+        };
+        let id = |node: &Node| node.address.as_ref().map_or(0, |address| address.node);
+        let all: Vec<&Node> = self.0.iter().filter(called).collect();
+        let alive: Vec<&Node> = all.iter().copied().filter(|node| node.alive).collect();
+        match (&all[..], &alive[..]) {
+            ([one], _) | (_, [one]) => Ok(id(one)),
+            ([], _) => Err(Failure::Other(format!("there is no server '{text}'"))),
+            _ => Err(Failure::Other(format!(
+                "more than one server is called '{text}': say its id, as 'nodes' shows it"
+            ))),
+        }
+    }
+
+    /// What people call it.
+    pub(super) fn name(&self, id: u64) -> String {
+        let of = |node: &Node| {
+            let address = node.address.clone().unwrap_or_default();
+            (address.node == id && !address.name.is_empty()).then_some(address.name)
+        };
+        self.0.iter().find_map(of).unwrap_or_else(|| node_id(id))
+    }
+
+    /// How many replicas it has.
+    pub(super) fn replicas(&self, id: u64) -> u32 {
+        let of = |node: &&Node| {
+            node.address
+                .as_ref()
+                .is_some_and(|address| address.node == id)
+        };
+        self.0
+            .iter()
+            .find(of)
+            .map_or(0, |node| node.primaries + node.secondaries)
+    }
+}
+
+/// Reads a node's id as it is written everywhere.
+pub(super) fn parse_id(text: &str) -> Result<u64, Failure> {
+    u64::from_str_radix(text, 16).map_err(|_| {
+        Failure::Other(format!(
+            "'{text}' is no id of a node, which is 16 hexadecimal digits"
+        ))
+    })
+}

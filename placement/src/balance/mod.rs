@@ -1,0 +1,17 @@
+//! The balancer: who has too much gives to who has too little, in small moves.
+//!
+//! ```text
+//!   configurations, nodes ──► picture ──► plan ──steps──► moves ──► AddLearner, RemoveSecondary, HandOver
+//! ```
+//!
+//! `picture` is what would be if all moves under way were done, `plan` says what should be moved next and why, `moves` carries a few
+//! steps out at a time. A replica is moved by adding one elsewhere first: there are never fewer than the table wants.
+
+mod moves;
+mod picture;
+mod plan;
+
+pub use moves::{BalanceStatus, MoveStatus};
+pub(crate) use moves::{Moving, Nudge};
+pub(crate) use picture::crowding;
+pub use plan::{Reason, Shift, Step};

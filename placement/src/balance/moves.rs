@@ -1,0 +1,430 @@
+//! Moves under way: a few at a time, each pursued until it is done or makes no sense any more.
+//!
+//! They are not stored: a new leader plans anew. What is left of one is a partition with a member more than its table wants, and shedding that
+//! one is the guardian's daily work.
+
+use super::picture::crowding;
+use super::plan::{self, Extent, Reason, Shift, Step};
+use crate::cluster::Partition;
+use crate::{Action, Balancing, Cluster, Duty, Refusal, Soundness, ToNode, Token};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use types::{Ballot, Configuration, Instant, NodeId, PartitionId};
+
+/// A learner or successor that was asked for so often without a sign of it is given up.
+const PATIENCE: usize = 20;
+
+/// How long a plan that found nothing is believed while nothing but the sizes of replicas can have changed.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
+/// A step being carried out.
+#[derive(Clone, Debug)]
+pub(crate) struct Moving {
+    pub(crate) step: Step,
+    pub(crate) since: Instant,
+    asked: Option<Instant>,
+    asks: usize,
+}
+
+/// What a primary was asked for last, besides learners.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nudge {
+    ballot: Ballot,
+    at: Instant,
+}
+
+/// What the balancer does at the moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BalanceStatus {
+    /// Whether it works by itself.
+    pub balancing: Balancing,
+    /// How long it still waits for the cluster to be quiet; zero: it does not.
+    pub waits: Duration,
+    /// What is under way.
+    pub moves: Vec<MoveStatus>,
+}
+
+/// A move under way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MoveStatus {
+    /// What and why.
+    pub step: Step,
+    /// For how long.
+    pub lasts: Duration,
+    /// The new copy is a member already; the old one is to go.
+    pub arrived: bool,
+}
+
+impl Cluster {
+    /// What the balancer does at `now`.
+    pub fn balance_status(&self, now: Instant) -> BalanceStatus {
+        let status = |(&id, moving): (&PartitionId, &Moving)| MoveStatus {
+            step: moving.step,
+            lasts: now.since(moving.since),
+            arrived: match moving.step.shift {
+                Shift::Replica { to, .. } => self
+                    .partition(id)
+                    .and_then(|partition| partition.stored.as_ref())
+                    .is_some_and(|stored| stored.contains(to)),
+                Shift::Lead { .. } => false,
+            },
+        };
+        BalanceStatus {
+            balancing: self.balancing,
+            waits: (self.unrest + self.settings.balance_after).since(now),
+            moves: self.moves.iter().map(status).collect(),
+        }
+    }
+
+    /// Something changed by which the cluster may not be even any more; `now` if it was not the balancer's doing.
+    pub(crate) fn uneven(&mut self, unrest: Option<Instant>) {
+        self.plan_after = Instant::default();
+        if let Some(now) = unrest {
+            self.unrest = now;
+        }
+    }
+
+    /// Starts as many moves as there is room for. Operators' wishes do not wait for quiet.
+    pub(crate) fn balance(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let ids: Vec<PartitionId> = self.moves.keys().copied().collect();
+        for id in ids {
+            self.pursue(now, id, actions);
+        }
+        let room = self.settings.moves_at_once;
+        if now < self.plan_after || self.moves.len() >= room || !self.has_streams() {
+            return;
+        }
+        let quiet = now.since(self.unrest) >= self.settings.balance_after;
+        let extent = if self.balancing == Balancing::Running && quiet {
+            Extent::All
+        } else if self.nodes.values().any(|node| node.duty == Duty::Drained) {
+            Extent::Drains
+        } else {
+            return;
+        };
+        let steps = plan::plan(&mut self.picture(), extent, 4 * room);
+        if steps.is_empty() {
+            self.plan_after = now + LOOK_AGAIN;
+        }
+        for step in steps {
+            if self.may_start(&step) {
+                self.start(now, step);
+                self.pursue(now, step.partition, actions);
+            }
+        }
+    }
+
+    fn has_streams(&self) -> bool {
+        self.nodes.values().any(|node| node.session.is_some())
+    }
+
+    /// Whether there is room for one more move, of these nodes too.
+    fn may_start(&self, step: &Step) -> bool {
+        let mut replicas = 0;
+        let mut leads = 0;
+        let mut of_nodes = BTreeMap::<NodeId, usize>::new();
+        for moving in self.moves.values() {
+            match moving.step.shift {
+                Shift::Replica { from, to } => {
+                    replicas += 1;
+                    *of_nodes.entry(from).or_default() += 1;
+                    *of_nodes.entry(to).or_default() += 1;
+                }
+                Shift::Lead { .. } => leads += 1,
+            }
+        }
+        let busy = |node| of_nodes.get(&node).copied().unwrap_or(0);
+        let (most, of_node) = (self.settings.moves_at_once, self.settings.moves_per_node);
+        let free = match step.shift {
+            Shift::Replica { from, to } => {
+                replicas < most && busy(from) < of_node && busy(to) < of_node
+            }
+            Shift::Lead { .. } => leads < most,
+        };
+        free && !self.moves.contains_key(&step.partition)
+            && self
+                .partition(step.partition)
+                .is_some_and(|partition| partition.pending.is_none())
+    }
+
+    fn start(&mut self, now: Instant, step: Step) {
+        let moving = Moving {
+            step,
+            since: now,
+            asked: None,
+            asks: 0,
+        };
+        self.moves.insert(step.partition, moving);
+    }
+
+    /// Does what can be done now for the move of a partition, if there is one.
+    pub(crate) fn pursue(&mut self, now: Instant, id: PartitionId, actions: &mut Vec<Action>) {
+        let Some(moving) = self.moves.get(&id) else {
+            return;
+        };
+        let shift = moving.step.shift;
+        let table = self.tables.get(&id.table).filter(|table| table.is_live());
+        let partition = table.and_then(|table| table.partitions.get(id.index as usize));
+        let wanted = table.map_or(0, |table| table.properties.replicas as usize);
+        let Some((stored, pending)) = partition
+            .and_then(|partition| Some((partition.stored.clone()?, partition.pending.is_some())))
+        else {
+            return self.end_move(id);
+        };
+        if pending {
+            return;
+        }
+        match shift {
+            Shift::Replica { from, to } => {
+                let short = stored.len() < wanted;
+                if !stored.contains(from) || short || !self.is_alive(to) {
+                    return self.end_move(id);
+                }
+                if stored.contains(to) {
+                    if stored.len() == wanted {
+                        self.end_move(id);
+                    }
+                    return;
+                }
+                let learning = partition
+                    .and_then(|partition| partition.holder(to))
+                    .is_some_and(|holder| holder.learning);
+                if self.is_due(now, id) {
+                    if self.is_hopeless(id) && !learning {
+                        return self.end_move(id);
+                    }
+                    self.ask_to_teach(now, id, &stored, to, actions);
+                }
+            }
+            Shift::Lead { to, .. } => {
+                let secondary = stored.contains(to) && stored.primary.node != to;
+                if !secondary || !self.is_alive(to) || self.is_hopeless(id) {
+                    return self.end_move(id);
+                }
+                if self.is_due(now, id) {
+                    let message = ToNode::HandOver {
+                        partition: id,
+                        ballot: stored.ballot,
+                        node: to,
+                    };
+                    self.tell(stored.primary.node, message, actions);
+                }
+            }
+        }
+    }
+
+    /// Whether the move's next request is due; then it counts as made.
+    fn is_due(&mut self, now: Instant, id: PartitionId) -> bool {
+        let again = self.settings.ask_again;
+        let Some(moving) = self.moves.get_mut(&id) else {
+            return false;
+        };
+        let due = moving.asked.is_none_or(|asked| now.since(asked) >= again);
+        if due {
+            moving.asked = Some(now);
+            moving.asks += 1;
+        }
+        due
+    }
+
+    fn is_hopeless(&self, id: PartitionId) -> bool {
+        self.moves
+            .get(&id)
+            .is_some_and(|moving| moving.asks > PATIENCE)
+    }
+
+    pub(crate) fn end_move(&mut self, id: PartitionId) {
+        if self.moves.remove(&id).is_some() {
+            self.plan_after = Instant::default();
+        }
+    }
+
+    /// The node on which the partition's next copy is being made, which is none that is superfluous.
+    pub(crate) fn arriving(&self, id: PartitionId) -> Option<NodeId> {
+        match self.moves.get(&id)?.step.shift {
+            Shift::Replica { to, .. } => Some(to),
+            Shift::Lead { .. } => None,
+        }
+    }
+
+    /// A partition has more members than its table wants: one goes, a secondary. If it should be the primary, that one hands over first.
+    pub(crate) fn shed(&mut self, now: Instant, id: PartitionId, actions: &mut Vec<Action>) {
+        let Some(stored) = self
+            .partition(id)
+            .and_then(|partition| partition.stored.clone())
+        else {
+            return;
+        };
+        // A member that is gone is removed by its primary: then there is none too many.
+        if !stored.members().all(|member| self.is_alive(member.node)) {
+            return;
+        }
+        let asked = self.nudges.get(&id).filter(|nudge| {
+            nudge.ballot == stored.ballot && now.since(nudge.at) < self.settings.ask_again
+        });
+        if asked.is_some() {
+            return;
+        }
+        let nudge = Nudge {
+            ballot: stored.ballot,
+            at: now,
+        };
+        self.nudges.insert(id, nudge);
+        let leaver = self.leaver(id, &stored);
+        let primary = stored.primary.node;
+        let (partition, ballot) = (id, stored.ballot);
+        let message = if leaver == primary {
+            let successor = stored
+                .secondaries
+                .iter()
+                .map(|member| member.node)
+                .min_by_key(|&node| (self.is_drained(node), self.leads(node), node));
+            let Some(node) = successor else { return };
+            ToNode::HandOver {
+                partition,
+                ballot,
+                node,
+            }
+        } else {
+            ToNode::RemoveSecondary {
+                partition,
+                ballot,
+                node: leaver,
+            }
+        };
+        self.tell(primary, message, actions);
+    }
+
+    /// Who goes: whom a move takes away, else who is drained, else whose zone has another member, else who bears most. Rather a secondary.
+    fn leaver(&self, id: PartitionId, stored: &Configuration) -> NodeId {
+        let zone = |node| {
+            self.nodes
+                .get(&node)
+                .map_or("", |node| &node.address.zone[..])
+        };
+        let left_crowding = |without: NodeId| {
+            let rest = stored.members().map(|member| member.node);
+            crowding(rest.filter(|&node| node != without).map(zone))
+        };
+        let moved = match self.moves.get(&id).map(|moving| moving.step.shift) {
+            Some(Shift::Replica { from, .. }) => Some(from),
+            Some(Shift::Lead { .. }) | None => None,
+        };
+        let bears = |node| {
+            self.shares
+                .get(&node)
+                .map_or(0, |share| share.partitions.len())
+        };
+        stored
+            .members()
+            .map(|member| member.node)
+            .max_by_key(|&node| {
+                (
+                    moved == Some(node),
+                    self.is_drained(node),
+                    Reverse(left_crowding(node)),
+                    bears(node),
+                    node != stored.primary.node,
+                    node,
+                )
+            })
+            .unwrap_or(stored.primary.node)
+    }
+
+    fn leads(&self, node: NodeId) -> usize {
+        self.shares.get(&node).map_or(0, |share| share.primaries)
+    }
+
+    /// An operator moves a replica or a lead.
+    pub(crate) fn move_asked(
+        &mut self,
+        now: Instant,
+        token: Token,
+        (table, index): (&str, u32),
+        shift: impl FnOnce(&Configuration) -> Shift,
+        actions: &mut Vec<Action>,
+    ) {
+        let found = self.find_partition(table, index);
+        let checked = found.and_then(|id| {
+            let stored = self.stored_of(id)?;
+            let shift = shift(&stored);
+            self.check_move(id, &stored, shift)?;
+            let reason = Reason::Operator;
+            Ok(Step {
+                partition: id,
+                shift,
+                reason,
+            })
+        });
+        let answer = match checked {
+            Ok(step) => {
+                self.start(now, step);
+                self.pursue(now, step.partition, actions);
+                Ok(crate::Answered::Done)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        actions.push(Action::Answer { token, answer });
+    }
+
+    fn stored_of(&self, id: PartitionId) -> Result<Configuration, Refusal> {
+        self.partition(id)
+            .and_then(|partition| partition.stored.clone())
+            .ok_or_else(|| Refusal::Unfit(format!("partition {id} has no configuration yet")))
+    }
+
+    fn check_move(
+        &self,
+        id: PartitionId,
+        stored: &Configuration,
+        shift: Shift,
+    ) -> Result<(), Refusal> {
+        let unfit = |why: String| Err(Refusal::Unfit(why));
+        if self.moves.contains_key(&id) {
+            return unfit(format!("partition {id} is being moved already"));
+        }
+        let (Shift::Replica { from, to } | Shift::Lead { from, to }) = shift;
+        if !self.nodes.contains_key(&to) {
+            return Err(Refusal::NoSuchNode(to));
+        }
+        if !self.is_alive(to) {
+            return unfit(format!("node {to} is not alive"));
+        }
+        if !stored.contains(from) {
+            return unfit(format!("node {from} has no part in partition {id}"));
+        }
+        match shift {
+            Shift::Replica { .. } => {
+                let wanted = self
+                    .tables
+                    .get(&id.table)
+                    .map_or(0, |table| table.properties.replicas as usize);
+                let well = |node| {
+                    self.partition(id)
+                        .and_then(|partition: &Partition| partition.holder(node))
+                        .is_some_and(|holder| holder.soundness == Soundness::Whole)
+                };
+                if stored.contains(to) {
+                    return unfit(format!("node {to} has a part in partition {id} already"));
+                }
+                if self.is_drained(to) {
+                    return unfit(format!("node {to} is drained"));
+                }
+                if stored.len() < wanted || !stored.members().all(|member| well(member.node)) {
+                    return unfit(format!(
+                        "partition {id} lacks a copy: that is seen to before one is moved"
+                    ));
+                }
+            }
+            Shift::Lead { .. } if stored.primary.node == to => {
+                return unfit(format!("node {to} leads partition {id} already"));
+            }
+            Shift::Lead { .. } if !stored.contains(to) => {
+                return unfit(format!("node {to} has no copy of partition {id}"));
+            }
+            Shift::Lead { .. } => {}
+        }
+        Ok(())
+    }
+}

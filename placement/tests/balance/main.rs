@@ -1,0 +1,239 @@
+//! The balancer on simulated nodes that do what they are asked: it ends even, and no partition ever has fewer members than its table wants.
+
+#[path = "../driver/mod.rs"]
+mod driver;
+mod obedient;
+
+use driver::*;
+use obedient::Obedient;
+use placement::{Balancing, Duty, Reason, Refusal, Request, Settings};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::time::Duration;
+use types::NodeId;
+
+/// Moves without waiting for quiet.
+fn eager() -> Settings {
+    Settings {
+        balance_after: Duration::ZERO,
+        ..Settings::default()
+    }
+}
+
+fn pause(cluster: &mut Obedient, balancing: Balancing) {
+    cluster.ask(Request::SetBalancing(balancing));
+}
+
+fn set_duty(cluster: &mut Obedient, n: u64, duty: Duty) -> Option<Refusal> {
+    let node = node(n);
+    cluster.ask(Request::SetDuty { node, duty })
+}
+
+#[test]
+fn from_all_on_ten_nodes_to_even_on_forty() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=10, |_| String::new());
+    cluster.create("a", 200, 3);
+    cluster.create("b", 50, 2);
+    assert_eq!(cluster.spread("a").replicas, 0);
+    cluster.join_all(11..=40, |_| String::new());
+    let ticks = cluster.run_until_still();
+    for table in ["a", "b"] {
+        let spread = cluster.spread(table);
+        assert!(
+            spread.replicas <= 1 && spread.leads <= 1,
+            "{table}: {spread:?} after {ticks} ticks"
+        );
+    }
+    assert!(
+        cluster.total_spread().replicas <= 1,
+        "{:?}",
+        cluster.total_spread()
+    );
+    println!(
+        "{} changes of configuration in {ticks} ticks",
+        cluster.changes
+    );
+}
+
+#[test]
+fn whatever_the_cluster_looks_like_it_ends_even_and_no_zone_is_crowded() {
+    for seed in 0..40 {
+        println!("seed {seed}");
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut cluster = Obedient::new(eager());
+        let zones = rng.random_range(1..=4u64);
+        let zone = |n: u64| match zones {
+            1 => String::new(),
+            zones => format!("zone-{}", n % zones),
+        };
+        let first = rng.random_range(3..=8);
+        cluster.join_all(1..=first, zone);
+        let tables = rng.random_range(1..=3);
+        for table in 0..tables {
+            let (partitions, replicas) = (rng.random_range(1..=60), rng.random_range(1..=3));
+            cluster.create(&format!("t{table}"), partitions, replicas);
+        }
+        let last = first + rng.random_range(0..=8);
+        cluster.join_all(first + 1..=last, zone);
+        let drained = (rng.random_range(0..2u32) == 0).then(|| rng.random_range(1..=last));
+        let drained = drained.filter(|&n| set_duty(&mut cluster, n, Duty::Drained).is_none());
+        cluster.run_until_still();
+        for table in 0..tables {
+            let spread = cluster.spread(&format!("t{table}"));
+            // Zones come first: a small one may have to hold more.
+            if zones == 1 {
+                assert!(spread.replicas <= 1, "t{table}: {spread:?}");
+            }
+            assert!(spread.leads <= 2, "t{table}: {spread:?}");
+        }
+        assert_eq!(cluster.crowded(), 0, "of {zones} zones");
+        if let Some(n) = drained {
+            assert_eq!(cluster.replicas_on(n), 0, "node {n} is drained");
+        }
+    }
+}
+
+#[test]
+fn a_paused_balancer_moves_nothing_and_goes_on_when_it_is_told_to() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=3, |_| String::new());
+    cluster.create("t", 12, 3);
+    pause(&mut cluster, Balancing::Paused);
+    cluster.join_all(4..=6, |_| String::new());
+    let before = cluster.changes;
+    cluster.run_until_still();
+    assert_eq!(cluster.changes, before);
+    let plan = cluster.driver.cluster.plan(100);
+    assert!(!plan.is_empty(), "what it would do is told all the same");
+    assert!(plan.iter().any(|step| step.reason == Reason::Replicas));
+    pause(&mut cluster, Balancing::Running);
+    cluster.run_until_still();
+    assert!(cluster.spread("t").replicas <= 1);
+    assert_eq!(cluster.driver.cluster.plan(100), []);
+}
+
+#[test]
+fn pausing_and_draining_outlive_the_leader() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=3, |_| String::new());
+    cluster.create("t", 4, 2);
+    pause(&mut cluster, Balancing::Paused);
+    assert_eq!(set_duty(&mut cluster, 2, Duty::Drained), None);
+    let restored = cluster.restored();
+    assert_eq!(
+        restored.balance_status(cluster.driver.now).balancing,
+        Balancing::Paused
+    );
+    let duties: Vec<Duty> = restored.nodes().iter().map(|node| node.duty).collect();
+    assert_eq!(duties, [Duty::Serves, Duty::Drained, Duty::Serves]);
+}
+
+#[test]
+fn a_drained_node_ends_with_nothing_though_the_balancer_is_paused() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=4, |_| String::new());
+    cluster.create("t", 20, 3);
+    pause(&mut cluster, Balancing::Paused);
+    assert_eq!(set_duty(&mut cluster, 1, Duty::Drained), None);
+    cluster.run_until_still();
+    assert_eq!(cluster.replicas_on(1), 0);
+    cluster.create("u", 5, 3);
+    assert_eq!(cluster.replicas_on(1), 0, "new tables pass it over");
+    assert_eq!(set_duty(&mut cluster, 1, Duty::Serves), None);
+    pause(&mut cluster, Balancing::Running);
+    cluster.run_until_still();
+    assert!(cluster.replicas_on(1) > 0);
+}
+
+#[test]
+fn a_node_that_the_others_can_not_do_without_is_not_drained() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=3, |_| String::new());
+    cluster.create("t", 1, 3);
+    let refusal =
+        set_duty(&mut cluster, 1, Duty::Drained).expect("three replicas need three nodes");
+    assert!(refusal.to_string().contains("only 2 nodes"), "{refusal}");
+    assert_eq!(
+        set_duty(&mut cluster, 9, Duty::Drained),
+        Some(Refusal::NoSuchNode(node(9)))
+    );
+}
+
+#[test]
+fn nothing_is_moved_for_balance_until_the_cluster_has_been_quiet_for_a_while() {
+    let mut cluster = Obedient::new(Settings::default());
+    cluster.join_all(1..=2, |_| String::new());
+    cluster.create("t", 8, 2);
+    cluster.join_all(3..=4, |_| String::new());
+    let before = cluster.changes;
+    cluster.pass(59);
+    assert_eq!(cluster.changes, before);
+    cluster.run_until_still();
+    assert!(cluster.spread("t").replicas <= 1);
+}
+
+#[test]
+fn a_replica_is_moved_by_hand_and_a_lead_too() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=4, |_| String::new());
+    cluster.create("t", 1, 3);
+    pause(&mut cluster, Balancing::Paused);
+    let before = cluster.configuration("t", 0);
+    let (from, to) = (before.primary.node, NodeId(4));
+    assert!(!before.contains(to));
+    let table = || "t".to_owned();
+    let refusal = cluster.ask(Request::Move {
+        table: table(),
+        index: 0,
+        from,
+        to,
+    });
+    assert_eq!(refusal, None);
+    cluster.run_until_still();
+    let after = cluster.configuration("t", 0);
+    assert!(after.contains(to) && !after.contains(from) && after.len() == 3);
+    let successor = after.secondaries[0].node;
+    let lead = Request::Lead {
+        table: table(),
+        index: 0,
+        to: successor,
+    };
+    assert_eq!(cluster.ask(lead), None);
+    cluster.run_until_still();
+    assert_eq!(cluster.configuration("t", 0).primary.node, successor);
+    for (from, to, why) in [
+        (from, to, "has no part"),
+        (successor, to, "has a part in partition 1.0 already"),
+        (successor, NodeId(9), "there is no node"),
+    ] {
+        let refusal = cluster
+            .ask(Request::Move {
+                table: table(),
+                index: 0,
+                from,
+                to,
+            })
+            .expect("this is refused");
+        assert!(refusal.to_string().contains(why), "{refusal}");
+    }
+}
+
+#[test]
+fn fewer_replicas_are_reached_one_by_one_and_the_primary_stays_if_it_can() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=5, |_| String::new());
+    cluster.create("t", 10, 5);
+    cluster.wants("t", 2);
+    let changes = placement::TableChanges {
+        replicas: Some(2),
+        ..placement::TableChanges::default()
+    };
+    let name = "t".to_owned();
+    assert_eq!(cluster.ask(Request::AlterTable { name, changes }), None);
+    cluster.run_until_still();
+    for index in 0..10 {
+        assert_eq!(cluster.configuration("t", index).len(), 2);
+    }
+    assert!(cluster.spread("t").replicas <= 1);
+}
