@@ -1,7 +1,7 @@
-//! Which reads may not be retried: those that touch what a later write of the same order, now of unknown outcome, may have changed.
+//! Which reads may not be retried: those that touch what a later write of the same order has changed, or may have.
 //!
-//! A read handed over before a write must not see that write. When both were in flight and the write is lost, the read can no longer
-//! be placed before it. Between requests of different orders (two connections of a gateway, two calls that are awaited) there is nothing to keep. Only trouble pays for this: nothing here runs on the way of a request that is answered.
+//! A read handed over before a write must not see that write. When both were in flight, and the read is refused while the write is done, or lost
+//! so that nobody knows, the read can no longer be placed before it. Between requests of different orders (two connections of a gateway, two calls that are awaited) there is nothing to keep. Only trouble pays for this: nothing here runs on the way of a request that is answered.
 
 use crate::lane::Op;
 use proto::data::request::Operation;
@@ -11,9 +11,9 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Order(pub(crate) u64);
 
-/// Writes of unknown outcome, by what they touch.
+/// Writes that are done, or of unknown outcome, while earlier reads may be refused.
 #[derive(Default)]
-pub(crate) struct LostWrites {
+pub(crate) struct OvertakingWrites {
     writes: Vec<(Order, u64, Operation)>,
 }
 
@@ -43,7 +43,7 @@ fn touched(operation: &Operation) -> Touched<'_> {
     Touched::Keys(vec![key])
 }
 
-impl LostWrites {
+impl OvertakingWrites {
     pub(crate) fn add(&mut self, write: &Op) {
         if let Some(order) = write.order {
             self.insert(order, write.sequence, write.operation.clone());
@@ -58,7 +58,7 @@ impl LostWrites {
         self.writes.clear();
     }
 
-    /// Builds the test for reads, or nothing if no write was lost.
+    /// Builds the test for reads, or nothing if there is no such write.
     pub(crate) fn test(&self) -> Option<impl Fn(Order, u64, &Operation) -> bool + '_> {
         if self.writes.is_empty() {
             return None;
@@ -108,9 +108,9 @@ mod tests {
 
     #[test]
     fn a_read_conflicts_with_a_later_write_of_its_key_only() {
-        let mut lost = LostWrites::default();
-        assert!(lost.test().is_none());
-        lost.insert(
+        let mut overtaking = OvertakingWrites::default();
+        assert!(overtaking.test().is_none());
+        overtaking.insert(
             ONE,
             5,
             Operation::Set(Set {
@@ -118,7 +118,7 @@ mod tests {
                 ..Set::default()
             }),
         );
-        let conflicts = lost.test().expect("a write was lost");
+        let conflicts = overtaking.test().expect("there is a write");
         assert!(conflicts(ONE, 4, &get("a")));
         assert!(!conflicts(ONE, 6, &get("a")));
         assert!(!conflicts(ONE, 4, &get("b")));
@@ -138,9 +138,9 @@ mod tests {
 
     #[test]
     fn a_lost_command_without_arguments_touches_everything() {
-        let mut lost = LostWrites::default();
-        lost.insert(ONE, 5, command(&["FLUSHDB"]));
-        let conflicts = lost.test().expect("a write was lost");
+        let mut overtaking = OvertakingWrites::default();
+        overtaking.insert(ONE, 5, command(&["FLUSHDB"]));
+        let conflicts = overtaking.test().expect("there is a write");
         assert!(conflicts(ONE, 4, &get("a")));
         assert!(!conflicts(ONE, 6, &get("a")));
     }

@@ -34,12 +34,17 @@ fn number(bytes: &[u8]) -> u64 {
 
 /// Submits reads and writes of one key per partition while the servers misbehave; gives all requests and, per partition, the writes that
 /// took effect.
-async fn run(seed: u64, chance_of_break: f64) -> (Vec<Sent>, Vec<Vec<u64>>) {
+async fn run(seed: u64, chance_of_break: f64, chance_of_late: f64) -> (Vec<Sent>, Vec<Vec<u64>>) {
     println!("seed {seed}: replay with TULPAR_SEED={seed}");
     let cluster = Cluster::usual(PARTITIONS);
     cluster.lock().shuffle = Some(seed);
     let mut faults = SmallRng::seed_from_u64(seed ^ 0xFA);
-    cluster.script(move |_, _| match faults.random_range(0.0..1.0) {
+    cluster.script(move |_, request| match faults.random_range(0.0..1.0) {
+        _ if matches!(request.operation, Some(Operation::Get(_)))
+            && faults.random_bool(chance_of_late) =>
+        {
+            Act::RefuseLate
+        }
         roll if roll < 0.005 => Act::Refuse(Refused::Busy, "reconciling"),
         roll if roll < 0.008 => Act::Refuse(Refused::NotPrimary, "not yet"),
         roll if roll < 0.008 + chance_of_break => Act::DoAndBreak,
@@ -177,7 +182,7 @@ fn check(seed: u64, requests: &[Sent], logs: &[Vec<u64>]) {
 #[tokio::test]
 async fn order_holds_through_refusals_and_takeovers_and_everything_is_done() {
     for seed in seeds() {
-        let (requests, logs) = run(seed, 0.0).await;
+        let (requests, logs) = run(seed, 0.0, 0.0).await;
         check(seed, &requests, &logs);
         for (token, sent) in requests.iter().enumerate() {
             assert!(
@@ -192,7 +197,7 @@ async fn order_holds_through_refusals_and_takeovers_and_everything_is_done() {
 #[tokio::test]
 async fn order_holds_through_lost_connections_and_every_write_is_done_once() {
     for seed in seeds() {
-        let (requests, logs) = run(seed, 0.002).await;
+        let (requests, logs) = run(seed, 0.002, 0.0).await;
         check(seed, &requests, &logs);
         for (token, sent) in requests.iter().enumerate() {
             // reads may have to give way to later writes that were lost
@@ -203,4 +208,23 @@ async fn order_holds_through_lost_connections_and_every_write_is_done_once() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_read_that_is_refused_after_later_writes_were_done_does_not_see_them() {
+    let mut given_up = 0;
+    for seed in seeds() {
+        let (requests, logs) = run(seed, 0.0, 0.01).await;
+        check(seed, &requests, &logs);
+        for (token, sent) in requests.iter().enumerate() {
+            let done = sent.outcome.as_ref().is_some_and(Result::is_ok);
+            given_up += usize::from(!done);
+            assert!(
+                sent.kind == Kind::Read || done,
+                "seed {seed}: write {token} ended as {:?}",
+                sent.outcome
+            );
+        }
+    }
+    assert!(given_up > 0, "no read was in the way of a later write");
 }

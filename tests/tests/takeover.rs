@@ -3,7 +3,9 @@
 //!
 //! Pauses, cut links and clocks are the simulator's affair.
 
+use redis::{ConnectionLike, Value, from_redis_value};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use tests::doors::{Redis, Sdk, Sending, redis};
 use tests::poll::until;
 use tests::writers::{Writers, check, seed};
@@ -162,4 +164,78 @@ fn writers_go_on_when_the_meta_server_and_the_gateway_are_killed() {
         &record,
         &mut Redis::new(&cluster.gateway(), Sending::Pipelined),
     );
+}
+
+/// Writes and reads of a few keys in pipelines, all of one connection: a read sees the write before it, and never the one behind it,
+/// whatever became of primaries and leases meanwhile.
+fn pipelines_in_order(address: &str, stop: &AtomicBool, done: &AtomicU64) -> Result<(), String> {
+    const DEPTH: i64 = 64;
+    let keys: Vec<String> = (0..4).map(|key| format!("{address}:{key}")).collect();
+    let mut connection = redis(address);
+    // The newest value of a key that was acknowledged.
+    let mut acknowledged = vec![0i64; keys.len()];
+    let mut number = 0i64;
+    while !stop.load(Ordering::Relaxed) {
+        let mut pipe = redis::pipe();
+        let first = number + 1;
+        for _ in 0..DEPTH {
+            number += 1;
+            let key = &keys[number as usize % keys.len()];
+            pipe.cmd("SET").arg(key).arg(number);
+            pipe.cmd("GET").arg(key);
+        }
+        let answers =
+            connection.req_packed_commands(&pipe.get_packed_pipeline(), 0, 2 * DEPTH as usize);
+        let answers = answers.map_err(|error| error.to_string())?;
+        for (number, answers) in (first..).zip(answers.chunks(2)) {
+            let newest = &mut acknowledged[number as usize % keys.len()];
+            if answers[0] == Value::Okay {
+                *newest = number;
+            }
+            let seen = match &answers[1] {
+                Value::ServerError(_) => continue,
+                value => from_redis_value::<i64>(value.clone()).map_err(|e| e.to_string())?,
+            };
+            if !(*newest..=number).contains(&seen) {
+                return Err(format!(
+                    "a read behind {number} saw {seen}; {newest} was acknowledged"
+                ));
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pipelined_read_never_sees_what_its_own_connection_wrote_behind_it() {
+    let cluster = Cluster::start(Options::default().durability("buffered"));
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let port = cluster.redis_ports().remove(1);
+    let doors = [cluster.gateway(), port];
+    std::thread::scope(|scope| {
+        let pipelines: Vec<_> = doors
+            .iter()
+            .map(|address| scope.spawn(|| pipelines_in_order(address, &stop, &done)))
+            .collect();
+        let goes_on = || {
+            let before = done.load(Ordering::Relaxed);
+            until("reads go on", || {
+                pipelines.iter().any(ScopedJoinHandle::is_finished)
+                    || done.load(Ordering::Relaxed) >= before + 5_000
+            });
+        };
+        for name in ["replica-2", "replica-3", "replica-2"] {
+            goes_on();
+            let killed = cluster.kill(name);
+            goes_on();
+            cluster.restarted(name, killed);
+            cluster.equal_copies("default", 3);
+        }
+        stop.store(true, Ordering::Relaxed);
+        for pipeline in pipelines {
+            let outcome = pipeline.join().expect("it answers");
+            assert_eq!(outcome, Ok(()));
+        }
+    });
 }

@@ -1,11 +1,11 @@
 //! What happens to a lane: requests, answers, lost streams, routes, the passing of time.
 
-use super::request::{Op, Verdict, judge};
+use super::request::{Kind, Op, Verdict, judge};
 use super::sequences::Sequences;
 use super::state::{Phase, Route, State};
 use crate::Error;
 use crate::completion::Deliveries;
-use crate::conflict::LostWrites;
+use crate::conflict::OvertakingWrites;
 use crate::core::Home;
 use crate::statistics::count;
 use crate::stream::{InFlight, Lost, Stream};
@@ -46,7 +46,7 @@ impl Lane {
                 in_flight: 0,
                 waiting: VecDeque::new(),
                 refused: Vec::new(),
-                lost: LostWrites::default(),
+                overtaking: OvertakingWrites::default(),
                 failures: 0,
                 detour: 0,
                 doubted: false,
@@ -144,11 +144,15 @@ impl Lane {
                 if matches!(outcome, Err(Error::OutcomeUnknown(_))) {
                     count(&self.home.core.troubles.unknown, 1);
                     // reads before it may yet be refused: see `conflict`
-                    state.lost.add(&op);
+                    state.overtaking.add(&op);
                     state.drain(false);
                 } else {
                     state.failures = 0;
                     state.detour = 0;
+                    // an earlier read may have been refused, and is not to see it
+                    if op.kind == Kind::Write && matches!(state.phase, Phase::Draining { .. }) {
+                        state.overtaking.add(&op);
+                    }
                 }
                 if matches!(outcome, Err(Error::NoSuchTable(_))) {
                     // or is it? the meta servers know
@@ -292,7 +296,7 @@ impl Lane {
                 out,
             );
         }
-        stream.each_write(self, |op| state.lost.add(op));
+        stream.each_write(self, |op| state.overtaking.add(op));
         self.settle_drain(state, out);
     }
 

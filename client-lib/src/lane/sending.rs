@@ -21,7 +21,7 @@ impl Lane {
             return;
         };
         state.refused.sort_by_key(|op| op.sequence);
-        if let Some(conflicts) = state.lost.test() {
+        if let Some(conflicts) = state.overtaking.test() {
             state.refused.retain_mut(|op| {
                 let misplaced = op.kind == Kind::Read
                     && op
@@ -29,14 +29,14 @@ impl Lane {
                         .is_some_and(|order| conflicts(order, op.sequence, &op.operation));
                 if misplaced {
                     let error = Error::Unavailable(
-                        "a later write of this key was lost with the connection".into(),
+                        "the read was refused, and a later write to its key may have been done since".into(),
                     );
                     op.end(Err(error), out);
                 }
                 !misplaced
             });
         }
-        state.lost.clear();
+        state.overtaking.clear();
         if std::mem::take(&mut state.doubted) {
             state.detour = state.detour.wrapping_add(1);
         }

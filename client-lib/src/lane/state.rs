@@ -5,7 +5,7 @@ use super::request::{Name, Op};
 use super::sequences::Sequences;
 use crate::Error;
 use crate::completion::{Deliveries, Outcome};
-use crate::conflict::LostWrites;
+use crate::conflict::OvertakingWrites;
 use crate::stream::Stream;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub(super) struct State {
     pub(super) in_flight: usize,
     pub(super) waiting: VecDeque<Op>,
     pub(super) refused: Vec<Op>,
-    /// Writes of this epoch whose answers were lost.
-    pub(super) lost: LostWrites,
+    /// Writes of this epoch that an earlier read, if it is refused, may not be sent again after.
+    pub(super) overtaking: OvertakingWrites,
     /// Since the last success.
     pub(super) failures: u32,
     /// Odd: ask a secondary instead of the primary, which cannot be reached or says that it is none.
@@ -189,7 +189,7 @@ impl State {
     pub(super) fn unsure(&mut self, mut op: Op, reason: &str, out: &mut Deliveries) {
         if op.kind == Kind::Write {
             // reads before it may yet be refused: see `conflict`
-            self.lost.add(&op);
+            self.overtaking.add(&op);
             op.lost = true;
         }
         if op.kind == Kind::Read || op.name.is_some() {

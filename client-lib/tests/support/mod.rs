@@ -33,6 +33,8 @@ pub enum Act {
     /// Does it, if this server is the partition's primary.
     Do,
     Refuse(Kind, &'static str),
+    /// Refuses it only when those behind it that came along are done, as a read that waited is refused; they are answered after it.
+    RefuseLate,
     /// Does it and answers only when the test says so.
     Hold,
     /// Does it and never answers.

@@ -88,7 +88,7 @@ impl Session {
         for credential in batch.credentials {
             self.passwords.insert(credential.table, credential.password);
         }
-        let mut responses = Vec::new();
+        let (mut responses, mut refusals, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for request in batch.requests {
             assert!(
                 self.ids.insert(request.id),
@@ -109,11 +109,24 @@ impl Session {
                     ));
                 }
                 (Act::Swallow, _) => {}
+                (Act::RefuseLate, result) => {
+                    late.push(((request.table, request.partition), request.epoch));
+                    self.ids.remove(&request.id);
+                    refusals.push(Response {
+                        id: request.id,
+                        result,
+                    });
+                }
                 (Act::Do | Act::Refuse(..), result) => responses.push(Response {
                     id: request.id,
                     result,
                 }),
             }
+        }
+        self.refused.extend(late);
+        if !refusals.is_empty() {
+            let responses = refusals;
+            drop(self.sender.send(Ok(ResponseBatch { responses })));
         }
         if let Some(seed) = &mut state.shuffle {
             for index in (1..responses.len()).rev() {
@@ -167,6 +180,9 @@ impl Session {
         }
         if act == Act::Break {
             return (act, None);
+        }
+        if act == Act::RefuseLate {
+            return (act, Some(refusal(Kind::Busy, "the ballot changed")));
         }
         let configured = |state: &mut State| {
             let partition = &state.by_id(request.table).expect("found above").partitions

@@ -189,6 +189,7 @@ impl Worker {
             role: RoleKind::Inactive,
             waiting: Waiting::default(),
             unleased: VecDeque::new(),
+            writes_answered: 0,
             held: HeldQueue::default(),
             requests: None,
             restoring: None,

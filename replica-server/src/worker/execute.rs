@@ -4,7 +4,7 @@ use crate::clock;
 use crate::room::Room;
 use crate::worker::Worker;
 use crate::worker::held::Held;
-use crate::worker::hosted::Hosted;
+use crate::worker::hosted::{Hosted, overtaken};
 use crate::worker::reply::{
     Command, Delivery, Named, Outcome, Refused, ReplyTo, refuse, send_on, turn_away,
 };
@@ -320,12 +320,13 @@ impl Worker {
             for waiter in bucket.waiters.drain(..) {
                 match waiter.again {
                     Again::BySender | Again::ById(..) => {
+                        h.writes_answered += 1;
                         out.push(Delivery::Answer(waiter.to, Outcome::Reply(waiter.reply)));
                     }
                     Again::Evaluate(_) | Again::Never => h.unleased.push_back(Unleased {
-                        to: waiter.to,
-                        reply: waiter.reply,
+                        waiter,
                         since: clock::now(),
+                        writes_answered: h.writes_answered,
                     }),
                 }
             }
@@ -348,7 +349,8 @@ impl Worker {
             .filter_map(|read| {
                 let refused = match may {
                     Ok(()) => {
-                        out.push(Delivery::Answer(read.to, Outcome::Reply(read.reply)));
+                        let Waiter { to, reply, .. } = read.waiter;
+                        out.push(Delivery::Answer(to, Outcome::Reply(reply)));
                         return None;
                     }
                     Err(Refusal::LeaseMissing | Refusal::Reconciling) => {
@@ -359,7 +361,12 @@ impl Worker {
                     }
                     Err(_) => refusal.clone(),
                 };
-                refuse(read.to, refused, out);
+                let waiter = read.give_up(h.writes_answered);
+                let refused = match waiter.again {
+                    Again::Never => overtaken(),
+                    _ => refused,
+                };
+                refuse(waiter.to, refused, out);
                 None
             })
             .collect();

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::compare::Compared;
 use crate::metrics::{CommitTimes, Traffic};
 use crate::worker::held::{Held, HeldQueue};
-use crate::worker::reply::{Delivery, Refused, refuse, send_on};
+use crate::worker::reply::{Delivery, Refused, ReplyTo, refuse, send_on};
 use crate::worker::requests::Requests;
 use crate::worker::rules::Rules;
 use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting, mark_overtaken};
@@ -38,6 +38,8 @@ pub(crate) struct Hosted {
     pub(crate) waiting: Waiting,
     /// Evaluated under the present ballot.
     pub(crate) unleased: VecDeque<Unleased>,
+    /// Writes whose senders were told that they are done.
+    pub(crate) writes_answered: u64,
     pub(crate) held: HeldQueue,
     /// What was done by request id; nothing until it is asked for, and while this replica does not serve.
     pub(crate) requests: Option<Requests>,
@@ -105,6 +107,11 @@ pub(crate) struct DigestWanted {
 
 fn in_flight() -> Refused {
     Refused::Unknown("the primary changed while the write was in flight".into())
+}
+
+/// Of a read that is not to be asked again: it would be answered as if it had come after what came after it.
+pub(crate) fn overtaken() -> Refused {
+    Refused::Unknown("the read could not be answered in time, and later writes have been".into())
 }
 
 impl Hosted {
@@ -189,18 +196,12 @@ impl Hosted {
             .filter(|_| stays)
             .map(Requests::under_next_ballot);
         self.commit_times.forget();
-        // R1: what was evaluated under another ballot is not answered under this one.
-        for read in std::mem::take(&mut self.unleased) {
-            let text = "the primary changed its ballot while a lease was missing";
-            let refused = if stays {
-                Refused::Busy(text.into())
-            } else {
-                refusal.clone()
-            };
-            refuse(read.to, refused, out);
-        }
         let held = self.held.take();
-        let mut buckets = self.waiting.take();
+        // R1: what was evaluated under another ballot is not answered under this one, even if all that it saw is committed.
+        let unleased = std::mem::take(&mut self.unleased).into_iter();
+        let unleased = unleased.map(|read| read.give_up(self.writes_answered));
+        let mut buckets = vec![(Decree::ZERO, Bucket::of(unleased.collect()))];
+        buckets.append(&mut self.waiting.take());
         mark_overtaken(&mut buckets, sent);
         for (decree, bucket) in buckets {
             // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
@@ -230,8 +231,7 @@ impl Hosted {
                 Again::BySender => (None, None),
                 Again::Evaluate(command) => (Some(command), None),
                 Again::Never => {
-                    let text = "the primary changed, and later writes to the key may have taken effect already";
-                    refuse(to, Refused::Busy(text.into()), out);
+                    refuse(to, overtaken(), out);
                     continue;
                 }
                 Again::ById(id, kept) => (Some(bucket.command(kept)), Some(id)),
@@ -252,6 +252,11 @@ impl Hosted {
                     send_on(to, self.id, command, Some(id), in_flight(), out);
                 }
                 (Some(_), None, _) => refuse(to, in_flight(), out),
+                // Its sender knows which of its writes were behind it, and are done before it could be evaluated again.
+                (Some(_), Some(_), None) if stays && matches!(to, ReplyTo::Stream(_)) => {
+                    let text = "the primary changed its ballot before the read could be answered";
+                    refuse(to, Refused::Busy(text.into()), out);
+                }
                 // To be evaluated again, ahead of what came later.
                 (_, Some(command), _) if stays => self.hold(
                     Held {

@@ -234,7 +234,7 @@ impl Worker {
             ReplyTo::Resp(sink, ..) => sink.reply(match outcome {
                 Outcome::Reply(reply) => reply,
                 Outcome::Refused(Refused::Unknown(reason)) => {
-                    Reply::error(format!("ERR the outcome of the write is unknown: {reason}"))
+                    Reply::error(format!("ERR the outcome is unknown: {reason}"))
                 }
                 Outcome::Refused(Refused::TooLate(reason)) => {
                     Reply::error(format!("ERR the outcome of the write is unknown: {reason}"))

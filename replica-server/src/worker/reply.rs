@@ -124,7 +124,7 @@ pub(crate) enum Refused {
     Busy(String),
     /// No writes are taken for now: too few members, no room. The text is in Redis' form (`NOREPLICAS ...`).
     Unable(String),
-    /// It may or may not have taken effect.
+    /// It may or may not have taken effect; of a read: it is not to be asked again.
     Unknown(String),
     /// This attempt did nothing and none will any more; an earlier one may have.
     TooLate(&'static str),

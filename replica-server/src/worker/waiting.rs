@@ -22,7 +22,7 @@ pub(crate) enum Again {
     Evaluate(Command),
     /// It had effects: the new primary knows it by this id. The command is among those that its bucket keeps.
     ById(RequestId, Kept),
-    /// Not at all: see [`mark_overtaken`].
+    /// Not at all: a later write may have been seen by its sender already. See [`mark_overtaken`].
     Never,
 }
 
@@ -42,6 +42,14 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// Of reads alone.
+    pub(crate) fn of(waiters: Vec<Waiter>) -> Self {
+        Self {
+            waiters,
+            arguments: Vec::new(),
+        }
+    }
+
     fn keep(&mut self, spec: &'static CommandSpec, args: &[&[u8]]) -> Kept {
         let at = self.arguments.len();
         let mut append = |bytes: &[u8]| self.arguments.extend_from_slice(bytes);
@@ -79,7 +87,8 @@ fn take_length(from: &mut &[u8]) -> usize {
 
 /// A read that waits for a sealed mutation cannot be evaluated again after this primary if a write of this node's own port to one of its
 /// keys came after it and was sent too: that may be done by now, and must not be seen by a command that was before it on its
-/// connection. (Which connection it came from is not known here. Clients' streams keep their order themselves.)
+/// connection. (Which connection it came from is not known here. Clients know what they wrote: they do not repeat a refused read when an answer
+/// to a later write comes after the refusal.)
 pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
     let (mut written, mut everything) = (BTreeSet::<Bytes>::new(), false);
     for (_, bucket) in buckets
@@ -118,9 +127,20 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
 
 /// A read whose decrees are committed and that only a missing lease keeps from being answered.
 pub(crate) struct Unleased {
-    pub(crate) to: ReplyTo,
-    pub(crate) reply: Reply,
+    pub(crate) waiter: Waiter,
     pub(crate) since: Instant,
+    /// How many writes of the partition had been answered when it began to wait.
+    pub(crate) writes_answered: u64,
+}
+
+impl Unleased {
+    /// What it is to whoever gives it up here, when so many writes have been answered.
+    pub(crate) fn give_up(mut self, writes_answered: u64) -> Waiter {
+        if self.writes_answered != writes_answered {
+            self.waiter.again = Again::Never;
+        }
+        self.waiter
+    }
 }
 
 /// The waiting replies of one partition, by the decree they wait for.
