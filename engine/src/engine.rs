@@ -4,7 +4,7 @@ use crate::catalogue::{Catalogue, Entry, Health, sync_dir};
 use crate::checkpoint;
 use crate::collect;
 use crate::disk_use;
-use crate::event::{EngineEvent, Hooks};
+use crate::event::Hooks;
 use crate::node::{Node, SCRATCH, start_threads};
 use crate::options::EngineOptions;
 use crate::partition::Partition;

@@ -202,6 +202,17 @@ fn message(message: from_node::Message) -> FromNode {
     }
 }
 
+/// Proposes a changed configuration, if the one that is known has this ballot.
+fn change(disk: &Disk, partition: Partition, ballot: u64, apply: impl FnOnce(&mut Configuration)) {
+    let known = disk.replicas.get(&partition).and_then(Option::as_ref);
+    if let Some(known) = known.filter(|known| known.ballot == ballot) {
+        let mut next = known.clone();
+        next.ballot += 1;
+        apply(&mut next);
+        propose(disk, &[proposal(partition, next)]);
+    }
+}
+
 fn propose(disk: &Disk, proposals: &[Proposal]) {
     let Some(say) = &disk.say else {
         return;
@@ -244,6 +255,7 @@ async fn converse(node: u64, address: &str, disk: &Shared) -> Result<(), tonic::
             name: format!("node-{node}"),
             grpc: format!("node-{node}.simulated:34801"),
             redis: String::new(),
+            zone: String::new(),
         }),
         incarnation: 1,
         cluster_secret: String::new(),
@@ -326,22 +338,33 @@ fn obey(node: u64, told: ToNode, disk: &Shared, say: &mpsc::UnboundedSender<From
             }
         }
         Some(to_node::Message::AddLearner(learner)) => {
-            let partition = key(learner.partition);
             let disk = locked(disk);
-            let known = disk.replicas.get(&partition).and_then(Option::as_ref);
-            if let Some(known) = known.filter(|known| known.ballot == learner.ballot) {
-                let mut with = known.clone();
-                with.ballot += 1;
+            change(&disk, key(learner.partition), learner.ballot, |with| {
                 with.secondaries.push(Member {
                     node: learner.node,
                     signature: Some(LearnSignature {
-                        ballot: known.ballot,
+                        ballot: learner.ballot,
                         incarnation: 1,
                         counter: 1,
                     }),
                 });
-                propose(&disk, &[proposal(partition, with)]);
-            }
+            });
+        }
+        Some(to_node::Message::RemoveSecondary(remove)) => {
+            let disk = locked(disk);
+            change(&disk, key(remove.partition), remove.ballot, |with| {
+                with.secondaries.retain(|member| member.node != remove.node);
+            });
+        }
+        Some(to_node::Message::HandOver(hand_over)) => {
+            let disk = locked(disk);
+            change(&disk, key(hand_over.partition), hand_over.ballot, |with| {
+                let mut secondaries = with.secondaries.iter_mut();
+                let next = secondaries.find(|member| member.node == hand_over.node);
+                if let (Some(next), Some(primary)) = (next, &mut with.primary) {
+                    std::mem::swap(next, primary);
+                }
+            });
         }
         Some(to_node::Message::Delete(delete)) => {
             locked(disk).replicas.remove(&key(delete.partition));
