@@ -300,7 +300,7 @@ mod tests {
             complete("table create x --par"),
             (15, vec!["--partitions".to_owned()])
         );
-        assert_eq!(complete("he"), (0, vec!["help".to_owned()]));
+        assert_eq!(complete("hel"), (0, vec!["help".to_owned()]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The client: opens tables and keeps the routes of those in use.
 
+use crate::Error;
 use crate::conflict::Order;
 use crate::core::{Core, Home};
 use crate::lane::Lane;
@@ -9,9 +10,8 @@ use crate::request_id::Retry;
 use crate::statistics::{Followed, Statistics};
 use crate::table::{Shared, Table};
 use crate::watch::Watch;
-use crate::{Error, Kind};
 use lru::LruCache;
-use proto::data::{Get, TableCredential, request::Operation};
+use proto::data::TableCredential;
 use proto::meta::TableRoutes;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -164,7 +164,12 @@ impl Client {
 
     async fn open(&self, name: &str, password: Option<String>) -> Result<Table, Error> {
         let key = (name.to_owned(), password);
-        if let Some(table) = self.tables().find(&key) {
+        let found = self.tables().find(&key);
+        if let Some(table) = found {
+            if key.1.is_some() {
+                // it may have another one by now
+                table.check_password().await?;
+            }
             return Ok(table);
         }
         let options = &self.inner.core.options;
@@ -200,9 +205,7 @@ impl Client {
             staleness: None,
             order: Order(0),
         };
-        table
-            .call_on(0, Kind::Read, Operation::Get(Get::default()))
-            .await?;
+        table.check_password().await?;
         let mut tables = self.tables();
         if let Some(table) = tables.find(&key) {
             return Ok(table);

@@ -262,6 +262,12 @@ impl Table {
         }
     }
 
+    /// Has a server say whether the table was opened with its password, by reading what nobody writes.
+    pub(crate) async fn check_password(&self) -> Result<(), Error> {
+        let asked = self.call_on(0, Kind::Read, Operation::Get(Get::default()));
+        asked.await.map(drop)
+    }
+
     /// Sends an operation to a partition, waiting for room first.
     pub(crate) async fn call_on(
         &self,

@@ -81,8 +81,8 @@ fn changing_what_is_there_gives_it_no_new_time() {
          PTTL b -> 30000
          SET b 1 -> OK
          PTTL b -> 60000
-         RENAME b c -> OK
-         PTTL c -> 60000",
+         RENAME b {b}c -> OK
+         PTTL {b}c -> 60000",
     );
 }
 

@@ -155,9 +155,14 @@ fn try_apply(node: &Arc<Node>, job: &mut Job) -> Result<Outcome, String> {
             Err(error) if error.kind() == ErrorKind::Incomplete => return Ok(Outcome::Stalled),
             Err(error) => return Err(error.to_string()),
         }
+        let cleared = job.mutations.front().is_some_and(|(_, held)| held.clears);
         let garbage = job.mutations.drain(..count).map(|(_, held)| held.garbage);
         let garbage: u64 = garbage.sum();
-        store.garbage.fetch_add(garbage, Ordering::AcqRel);
+        if cleared {
+            store.garbage.store(garbage, Ordering::Release);
+        } else {
+            store.garbage.fetch_add(garbage, Ordering::AcqRel);
+        }
         noted |= garbage > 0;
         store.raise_applied(state);
         crate::flush::account(node, &store, batch.len() + rows * MEMTABLE_ROW);

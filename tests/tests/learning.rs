@@ -137,7 +137,7 @@ rate = \"4MiB\"
 [replica.budgets]
 overlay = \"4MiB\"
 memtables = \"4MiB\"
-log = \"1GiB\"
+log = \"256MiB\"
 ",
     );
     fill(&fleet, seed, 32, || false);

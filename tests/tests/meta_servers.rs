@@ -53,7 +53,7 @@ fn create(cluster: &Cluster, name: &str) {
     eventually(&format!("table {name} is created"), || {
         match cluster.try_shell(&create) {
             // By an attempt whose answer was lost with the leader.
-            Err(reason) if reason.contains("exists") => Ok(()),
+            Err(reason) if reason.contains("already") => Ok(()),
             answer => answer.map(drop),
         }
     });
