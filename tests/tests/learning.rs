@@ -133,27 +133,28 @@ fn a_transfer_that_is_cut_off_goes_on_where_it_was_at_its_rate_while_clients_wri
     let seed = writers::seed();
     let mut fleet = fleet(
         "[replica.learn]
-rate = \"4MiB\"
+rate = \"8MiB\"
 [replica.budgets]
 overlay = \"4MiB\"
 memtables = \"4MiB\"
-log = \"256MiB\"
+log = \"128MiB\"
 ",
     );
-    fill(&fleet, seed, 32, || false);
+    // The log does not keep all of it.
+    fill(&fleet, seed, 96, || false);
     let began = Instant::now();
     lose_copy(&mut fleet);
     let writers = write_on(&fleet, seed);
     let attempts = |fleet: &Fleet| told(fleet.server(LEARNER), "a checkpoint arrives", "held");
     let mut cuts = Vec::new();
     for (cut, wanted) in [
-        (Cut::Connection, 4),
-        (Cut::Learner, 12),
-        (Cut::Connection, 20),
+        (Cut::Connection, 8),
+        (Cut::Learner, 24),
+        (Cut::Connection, 40),
     ] {
         until(&format!("{wanted} MiB have arrived"), || {
             let bytes = arrived(fleet.server(LEARNER));
-            let most = began.elapsed().as_secs_f64() * (4 * MIB) as f64 + MIB as f64;
+            let most = began.elapsed().as_secs_f64() * (8 * MIB) as f64 + MIB as f64;
             assert!((bytes as f64) < most, "{bytes} bytes have arrived already");
             bytes >= wanted * MIB
         });
