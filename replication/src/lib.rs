@@ -36,7 +36,8 @@
 //!
 //! **Reading**
 //! - **R1** A primary answers a read only if, after evaluating it, it holds the lease of every other member, under the ballot of
-//!   the evaluation and in the life in which that member vouched. *Else a successor may have written since.*
+//!   the evaluation, or under one that this primary went on to without another between, and in the life in which that member
+//!   vouched. *Else a successor may have written since.*
 //! - **R2** Whoever knows a higher ballot excepts the partition from its leases, and repeats that until it is acknowledged. *Else a
 //!   deposed primary would read on, on the strength of a lease that is about other partitions.*
 //! - **R3** A new primary commits nothing, answers nothing and adds nobody before every lease that it granted for the partition

@@ -20,6 +20,8 @@ use types::{
 #[derive(Debug)]
 pub(crate) struct Primary {
     pub(crate) ballot: Ballot,
+    /// Under this ballot it became the primary; nobody else has been since.
+    pub(crate) since: Ballot,
     /// L2: its configuration is on disk.
     pub(crate) persisted: bool,
     /// R3: nobody can read on this node's word under a lower ballot any more.
@@ -51,6 +53,7 @@ impl Primary {
         let members = configuration.secondaries.iter();
         Self {
             ballot: configuration.ballot,
+            since: configuration.ballot,
             persisted: false,
             grace_over: false,
             grace_check: Instant::default(),
@@ -75,6 +78,7 @@ impl Primary {
         actions: &mut Vec<Action>,
     ) -> Self {
         let mut next = Self {
+            since: self.since,
             grace_over: self.grace_over,
             reconciled: self.reconciled || planted(Bug::ForgetsDuty),
             ..Self::begin(configuration, prepared)

@@ -9,7 +9,7 @@ use crate::proposing::Obeyed;
 use crate::replica::{Replica, Role, Vouched};
 use crate::{Leases, Refusal, Settled};
 use std::time::Duration;
-use types::{Configuration, Decree, Instant, PartitionId};
+use types::{Ballot, Configuration, Decree, Instant, PartitionId};
 
 /// How soon to look again whether an exception has been made, should the shell be slow to make it.
 const EXCEPTION_POLL: Duration = Duration::from_millis(5);
@@ -100,8 +100,17 @@ impl Replica {
         Ok(self.prepared.prepared().next())
     }
 
-    /// R1: whether what was evaluated here, under the present ballot, may be answered now. To be asked after evaluating, with a
-    /// reading of the clock taken after it; an evaluation under a lower ballot than `ballot()` is now must be done again.
+    /// The ballot since which this replica has been the primary, with no other one's between: as nobody else took a write meanwhile, reads
+    /// that were evaluated here under any ballot from there on stay good (R1).
+    pub fn leads_since(&self) -> Option<Ballot> {
+        match &self.role {
+            Role::Primary(primary) => Some(primary.since),
+            _ => None,
+        }
+    }
+
+    /// R1: whether what was evaluated here, under a ballot no lower than `leads_since()`, may be answered now. To be asked after evaluating,
+    /// with a reading of the clock taken after it; other evaluations must be done again.
     pub fn may_serve_read(&self, now: Instant, leases: &Leases) -> Result<(), Refusal> {
         let Role::Primary(primary) = &self.role else {
             let known = self.configuration.clone();

@@ -36,7 +36,7 @@ pub(crate) struct Hosted {
     pub(crate) log: Log,
     pub(crate) role: RoleKind,
     pub(crate) waiting: Waiting,
-    /// Evaluated under the present ballot.
+    /// Evaluated under ballots that this primary went on from.
     pub(crate) unleased: VecDeque<Unleased>,
     /// Writes whose senders were told that they are done.
     pub(crate) writes_answered: u64,
@@ -197,12 +197,15 @@ impl Hosted {
             .map(Requests::under_next_ballot);
         self.commit_times.forget();
         let held = self.held.take();
-        // R1: what was evaluated under another ballot is not answered under this one, even if all that it saw is committed.
-        let unleased = std::mem::take(&mut self.unleased).into_iter();
-        let unleased = unleased.map(|read| read.give_up(self.writes_answered));
-        let mut buckets = vec![(Decree::ZERO, Bucket::of(unleased.collect()))];
-        buckets.append(&mut self.waiting.take());
-        mark_overtaken(&mut buckets, sent);
+        let mut buckets = self.waiting.take();
+        // R1: else what was evaluated here is answered no more, even if all that it saw is committed.
+        let reads_stay = stays && self.went_on();
+        if !reads_stay {
+            let unleased = std::mem::take(&mut self.unleased).into_iter();
+            let unleased = unleased.map(|read| read.give_up(self.writes_answered));
+            buckets.insert(0, (Decree::ZERO, Bucket::of(unleased.collect())));
+            mark_overtaken(&mut buckets, sent);
+        }
         for (decree, bucket) in buckets {
             // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
             let was_sent = decree <= sent;
@@ -215,6 +218,12 @@ impl Hosted {
                 send_on(held.to, self.id, held.command, None, refusal.clone(), out);
             }
         }
+    }
+
+    /// Whether this primary was the one under the ballot before, too.
+    fn went_on(&self) -> bool {
+        let since = self.core.leads_since();
+        since.is_some_and(|since| since < self.core.ballot())
     }
 
     /// What waited for one decree, which is none if its mutation was never sent.
@@ -252,6 +261,10 @@ impl Hosted {
                     send_on(to, self.id, command, Some(id), in_flight(), out);
                 }
                 (Some(_), None, _) => refuse(to, in_flight(), out),
+                (Some(decree), Some(command), None) if stays && self.went_on() => {
+                    let again = Again::Evaluate(command);
+                    self.waiting.push(decree, Waiter { to, reply, again });
+                }
                 // Its sender knows which of its writes were behind it, and are done before it could be evaluated again.
                 (Some(_), Some(_), None) if stays && matches!(to, ReplyTo::Stream(_)) => {
                     let text = "the primary changed its ballot before the read could be answered";

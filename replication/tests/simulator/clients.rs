@@ -147,12 +147,15 @@ impl World {
         }
     }
 
-    /// R1: the lease is checked after the evaluation, under its ballot.
+    /// R1: the lease is checked after the evaluation, under its ballot or one that its primary went on to.
     pub(crate) fn answer(&mut self, at: At, evaluation: &Evaluation) {
         let Some(replica) = &self.site(at).replica else {
             return;
         };
-        let same = replica.ballot() == evaluation.ballot || planted(Bug::LeaseUnderLaterBallot);
+        let same = replica
+            .leads_since()
+            .is_some_and(|since| since <= evaluation.ballot)
+            || planted(Bug::LeaseUnderLaterBallot);
         let leased = self.nodes[at.node].may_serve_read(at.partition, self.now)
             || planted(Bug::LeaseBeforeEvaluation);
         if same && leased {

@@ -119,6 +119,22 @@ fn reads_need_the_lease_of_every_member_in_the_life_in_which_it_vouched() {
 }
 
 #[test]
+fn what_was_evaluated_stays_good_for_as_long_as_nobody_else_can_have_led() {
+    let mut a = Bench::serving(A, &[B, C]);
+    assert_eq!(a.replica.leads_since(), Some(Ballot(1)));
+    let mut known = |configuration| {
+        a.on(Event::ConfigurationKnown(configuration));
+        a.replica.leads_since()
+    };
+    assert_eq!(known(config(2, A, &[C])), Some(Ballot(1)));
+    assert_eq!(known(config(3, A, &[])), Some(Ballot(1)));
+    // Of the one between it knows nothing.
+    assert_eq!(known(config(5, A, &[C])), Some(Ballot(5)));
+    assert_eq!(known(config(6, C, &[A])), None);
+    assert_eq!(known(config(7, A, &[C])), Some(Ballot(7)));
+}
+
+#[test]
 fn a_member_whose_removal_is_under_way_still_gates_commits_and_reads() {
     let mut a = Bench::serving(A, &[B]);
     a.on(Event::PeerLost { node: B });
