@@ -5,7 +5,7 @@ use crate::worker::Worker;
 use crate::worker::held::HeldQueue;
 use crate::worker::hosted::Hosted;
 use crate::worker::rules::{Rules, settings};
-use crate::worker::waiting::Waiting;
+use crate::worker::waiting::{Overtaking, Waiting};
 use commit_log::Log;
 use engine::Partition;
 use replication::{Event, Identity, Recovered, Replica, RoleKind, Settings};
@@ -189,7 +189,7 @@ impl Worker {
             role: RoleKind::Inactive,
             waiting: Waiting::default(),
             unleased: VecDeque::new(),
-            writes_answered: 0,
+            overtaking: Overtaking::default(),
             held: HeldQueue::default(),
             requests: None,
             restoring: None,

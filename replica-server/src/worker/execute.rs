@@ -9,7 +9,7 @@ use crate::worker::reply::{
     Command, Delivery, Named, Outcome, Refused, ReplyTo, refuse, send_on, turn_away,
 };
 use crate::worker::stale::patience;
-use crate::worker::waiting::{Again, Unleased, Waiter};
+use crate::worker::waiting::{Again, Touched, Unleased, Waiter};
 use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Flags, Interrupt, Reply};
@@ -140,7 +140,7 @@ impl Worker {
     ) {
         let again = match effect {
             Effect::None => Again::Evaluate(Command::of(spec, args)),
-            Effect::Some => Again::BySender,
+            Effect::Some => Again::BySender(Touched::by(spec, args)),
             Effect::Named(id) => {
                 return h.waiting.push_named(decree, (to, reply), id, spec, args);
             }
@@ -319,14 +319,15 @@ impl Worker {
         while let Some(mut bucket) = h.waiting.pop(committed) {
             for waiter in bucket.waiters.drain(..) {
                 match waiter.again {
-                    Again::BySender | Again::ById(..) => {
-                        h.writes_answered += 1;
+                    Again::BySender(written) | Again::ById(_, _, written) => {
+                        if !h.unleased.is_empty() {
+                            h.overtaking.answered(written);
+                        }
                         out.push(Delivery::Answer(waiter.to, Outcome::Reply(waiter.reply)));
                     }
                     Again::Evaluate(_) | Again::Never => h.unleased.push_back(Unleased {
                         waiter,
                         since: clock::now(),
-                        writes_answered: h.writes_answered,
                     }),
                 }
             }
@@ -361,7 +362,7 @@ impl Worker {
                     }
                     Err(_) => refusal.clone(),
                 };
-                let waiter = read.give_up(h.writes_answered);
+                let waiter = h.overtaking.give_up(read);
                 let refused = match waiter.again {
                     Again::Never => overtaken(),
                     _ => refused,
@@ -370,6 +371,9 @@ impl Worker {
                 None
             })
             .collect();
+        if h.unleased.is_empty() {
+            h.overtaking.clear();
+        }
     }
 
     /// Something changed: tries the held commands again, in order.

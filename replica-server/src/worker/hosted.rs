@@ -7,7 +7,9 @@ use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Refused, ReplyTo, refuse, send_on};
 use crate::worker::requests::Requests;
 use crate::worker::rules::Rules;
-use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting, mark_overtaken};
+use crate::worker::waiting::{
+    Again, Bucket, Overtaking, Unleased, Waiter, Waiting, mark_overtaken,
+};
 use commit_log::{Log, Pin};
 use engine::{Haste, Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
@@ -38,8 +40,7 @@ pub(crate) struct Hosted {
     pub(crate) waiting: Waiting,
     /// Evaluated under ballots that this primary went on from.
     pub(crate) unleased: VecDeque<Unleased>,
-    /// Writes whose senders were told that they are done.
-    pub(crate) writes_answered: u64,
+    pub(crate) overtaking: Overtaking,
     pub(crate) held: HeldQueue,
     /// What was done by request id; nothing until it is asked for, and while this replica does not serve.
     pub(crate) requests: Option<Requests>,
@@ -202,8 +203,9 @@ impl Hosted {
         let reads_stay = stays && self.went_on();
         if !reads_stay {
             let unleased = std::mem::take(&mut self.unleased).into_iter();
-            let unleased = unleased.map(|read| read.give_up(self.writes_answered));
+            let unleased = unleased.map(|read| self.overtaking.give_up(read));
             buckets.insert(0, (Decree::ZERO, Bucket::of(unleased.collect())));
+            self.overtaking.clear();
             mark_overtaken(&mut buckets, sent);
         }
         for (decree, bucket) in buckets {
@@ -237,41 +239,45 @@ impl Hosted {
         let refusal = self.refusal();
         for Waiter { to, reply, again } in std::mem::take(&mut bucket.waiters) {
             let (command, id) = match again {
-                Again::BySender => (None, None),
-                Again::Evaluate(command) => (Some(command), None),
+                Again::BySender(_) => {
+                    match sent {
+                        Some(decree) if stays => {
+                            self.waiting.push(decree, Waiter { to, reply, again });
+                        }
+                        Some(_) => refuse(to, in_flight(), out),
+                        None => refuse(to, refusal.clone(), out),
+                    }
+                    continue;
+                }
                 Again::Never => {
                     refuse(to, overtaken(), out);
                     continue;
                 }
-                Again::ById(id, kept) => (Some(bucket.command(kept)), Some(id)),
+                Again::Evaluate(command) => (command, None),
+                Again::ById(id, kept, _) => (bucket.command(kept), Some(id)),
             };
-            match (sent, command, id) {
-                (Some(decree), Some(command), Some(id)) if stays => {
+            match (sent, id) {
+                (Some(decree), Some(id)) if stays => {
                     let args: SmallVec<[&[u8]; 8]> =
                         command.args.iter().map(|arg| &arg[..]).collect();
                     let answer = (to, reply);
                     self.waiting
                         .push_named(decree, answer, id, command.spec, &args);
                 }
-                (Some(decree), None, _) if stays => {
-                    let again = Again::BySender;
-                    self.waiting.push(decree, Waiter { to, reply, again });
-                }
-                (Some(_), Some(command), Some(id)) => {
+                (Some(_), Some(id)) => {
                     send_on(to, self.id, command, Some(id), in_flight(), out);
                 }
-                (Some(_), None, _) => refuse(to, in_flight(), out),
-                (Some(decree), Some(command), None) if stays && self.went_on() => {
+                (Some(decree), None) if stays && self.went_on() => {
                     let again = Again::Evaluate(command);
                     self.waiting.push(decree, Waiter { to, reply, again });
                 }
                 // Its sender knows which of its writes were behind it, and are done before it could be evaluated again.
-                (Some(_), Some(_), None) if stays && matches!(to, ReplyTo::Stream(_)) => {
+                (Some(_), None) if stays && matches!(to, ReplyTo::Stream(_)) => {
                     let text = "the primary changed its ballot before the read could be answered";
                     refuse(to, Refused::Busy(text.into()), out);
                 }
                 // To be evaluated again, ahead of what came later.
-                (_, Some(command), _) if stays => self.hold(
+                (_, _) if stays => self.hold(
                     Held {
                         command,
                         to,
@@ -281,10 +287,7 @@ impl Hosted {
                     out,
                 ),
                 // A write that was never sent, or a read.
-                (_, Some(command), _) => {
-                    send_on(to, self.id, command, None, refusal.clone(), out);
-                }
-                (None, None, _) => refuse(to, refusal.clone(), out),
+                (_, _) => send_on(to, self.id, command, None, refusal.clone(), out),
             }
         }
     }

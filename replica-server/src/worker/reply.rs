@@ -1,6 +1,7 @@
 //! Whom a command is answered to, and what there is to answer besides a reply.
 
 use crate::services::data::StreamReply;
+use crate::worker::waiting::Touched;
 use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Reply};
@@ -171,6 +172,11 @@ impl Command {
     /// How much memory it holds, roughly.
     pub(crate) fn bytes(&self) -> usize {
         64 + self.args.iter().map(|arg| arg.len() + 32).sum::<usize>()
+    }
+
+    /// See [`Touched`].
+    pub(crate) fn touched(&self) -> Touched {
+        Touched::by(self.spec, &self.args)
     }
 
     /// The keys it names; nothing: it concerns the whole partition.

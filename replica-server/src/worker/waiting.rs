@@ -4,7 +4,10 @@ use crate::worker::reply::{Command, ReplyTo};
 use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Reply};
+use foldhash::fast::FixedState;
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 use types::{Decree, Instant};
 
 /// One reply that waits.
@@ -16,12 +19,12 @@ pub(crate) struct Waiter {
 
 /// How a command is asked again whose reply is not to be had here any more.
 pub(crate) enum Again {
-    /// By its sender, if at all.
-    BySender,
+    /// By its sender, if at all. It wrote this.
+    BySender(Touched),
     /// It had no effects: it needs the lease when it is answered (R1), and can be evaluated again instead.
     Evaluate(Command),
     /// It had effects: the new primary knows it by this id. The command is among those that its bucket keeps.
-    ById(RequestId, Kept),
+    ById(RequestId, Kept, Touched),
     /// Not at all: a later write may have been seen by its sender already. See [`mark_overtaken`].
     Never,
 }
@@ -102,7 +105,7 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
                 continue;
             }
             let overtaken = match &waiter.again {
-                &Again::ById(_, kept) => {
+                &Again::ById(_, kept, _) => {
                     let command = bucket.command(kept);
                     everything |= command.keys().next().is_none();
                     written.extend(command.keys().cloned());
@@ -115,7 +118,7 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
                         None => everything || !written.is_empty(),
                     }
                 }
-                Again::BySender | Again::Never => false,
+                Again::BySender(_) | Again::Never => false,
             };
             if overtaken {
                 waiter.again = Again::Never;
@@ -129,17 +132,72 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
 pub(crate) struct Unleased {
     pub(crate) waiter: Waiter,
     pub(crate) since: Instant,
-    /// How many writes of the partition had been answered when it began to wait.
-    pub(crate) writes_answered: u64,
 }
 
-impl Unleased {
-    /// What it is to whoever gives it up here, when so many writes have been answered.
-    pub(crate) fn give_up(mut self, writes_answered: u64) -> Waiter {
-        if self.writes_answered != writes_answered {
-            self.waiter.again = Again::Never;
+/// What a command is about, as far as it takes to tell that two have nothing to do with each other: the hash of its key, or nothing if it has
+/// several or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Touched(Option<u64>);
+
+impl Touched {
+    /// By the arguments, the command's name first.
+    pub(crate) fn by(spec: &CommandSpec, args: &[impl AsRef<[u8]>]) -> Self {
+        let mut positions = spec.key_positions(args.len());
+        let key = positions.next().and_then(|position| args.get(position));
+        let alone = positions.next().is_none();
+        Self(
+            key.filter(|_| alone)
+                .map(|key| KEY_HASHES.hash_one(key.as_ref())),
+        )
+    }
+}
+
+/// A seed of this process: clients cannot aim keys at one hash.
+static KEY_HASHES: LazyLock<FixedState> =
+    LazyLock::new(|| FixedState::with_seed(RandomState::new().hash_one(0u8)));
+
+/// What was written, and told to be done, while reads waited for a lease.
+#[derive(Default)]
+pub(crate) struct Overtaking {
+    written: Vec<Touched>,
+    /// There was more of it than is kept.
+    more: bool,
+}
+
+/// How many writes are kept while reads wait.
+const WRITTEN: usize = 1 << 16;
+
+impl Overtaking {
+    /// A write was answered.
+    pub(crate) fn answered(&mut self, written: Touched) {
+        if self.written.len() < WRITTEN {
+            self.written.push(written);
+        } else {
+            self.more = true;
         }
-        self.waiter
+    }
+
+    /// No read waits any more.
+    pub(crate) fn clear(&mut self) {
+        self.written.clear();
+        self.more = false;
+    }
+
+    /// What a read is to whoever gives it up here.
+    pub(crate) fn give_up(&self, read: Unleased) -> Waiter {
+        let mut waiter = read.waiter;
+        let about = match &waiter.again {
+            Again::Evaluate(command) => command.touched(),
+            _ => Touched(None),
+        };
+        let overtaken = |written: &Touched| match (written.0, about.0) {
+            (Some(written), Some(read)) => written == read,
+            (None, _) | (_, None) => true,
+        };
+        if self.more || self.written.iter().any(overtaken) {
+            waiter.again = Again::Never;
+        }
+        waiter
     }
 }
 
@@ -173,7 +231,7 @@ impl Waiting {
         args: &[&[u8]],
     ) {
         let bucket = self.bucket(decree);
-        let again = Again::ById(id, bucket.keep(spec, args));
+        let again = Again::ById(id, bucket.keep(spec, args), Touched::by(spec, args));
         bucket.waiters.push(Waiter { to, reply, again });
     }
 
@@ -229,7 +287,7 @@ mod tests {
         Waiter {
             to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None),
             reply: Reply::Integer(number),
-            again: Again::BySender,
+            again: Again::BySender(Touched(None)),
         }
     }
 
@@ -277,7 +335,7 @@ mod tests {
         }
         let (_, bucket) = waiting.take().remove(0);
         for (waiter, args) in bucket.waiters.iter().zip(commands) {
-            let Again::ById(_, kept) = waiter.again else {
+            let Again::ById(_, kept, _) = waiter.again else {
                 panic!("it has an id");
             };
             assert_eq!(bucket.command(kept).args, args);
@@ -326,6 +384,31 @@ mod tests {
         let (size, flush) = ([&b"DBSIZE"[..]], [&b"FLUSHDB"[..]]);
         assert_eq!(overtaken(&[(4, &size), (5, &other)]), [true, false]);
         assert_eq!(overtaken(&[(4, &get), (5, &flush)]), [true, false]);
+    }
+
+    #[test]
+    fn a_read_without_a_lease_is_given_up_for_good_if_its_key_was_written_meanwhile() {
+        let (get, many) = ([&b"GET"[..], b"k"], [&b"MGET"[..], b"k", b"l"]);
+        let (set, other) = ([&b"SET"[..], b"k", b"v"], [&b"SET"[..], b"o", b"v"]);
+        let flush = [&b"FLUSHDB"[..]];
+        let for_good = |read: &[&[u8]], writes: &[&[&[u8]]]| {
+            let mut overtaking = Overtaking::default();
+            for write in writes {
+                overtaking.answered(Touched::by(commands::resolve(write).unwrap(), write));
+            }
+            let command = Command::of(commands::resolve(read).unwrap(), read);
+            let again = Again::Evaluate(command);
+            let read = Unleased {
+                waiter: Waiter { again, ..waiter(1) },
+                since: Instant::default(),
+            };
+            matches!(overtaking.give_up(read).again, Again::Never)
+        };
+        assert!(!for_good(&get, &[]));
+        assert!(!for_good(&get, &[&other]));
+        assert!(for_good(&get, &[&other, &set]));
+        assert!(for_good(&get, &[&flush]));
+        assert!(for_good(&many, &[&other]));
     }
 
     #[test]
