@@ -356,6 +356,11 @@ impl StreamReply {
         self.request_id.as_ref()
     }
 
+    /// Tells apart the streams that have something unanswered.
+    pub(crate) fn stream(&self) -> usize {
+        Rc::as_ptr(&self.stream).addr()
+    }
+
     /// If it will be sent again, those behind it are not to overtake it.
     pub(crate) fn will_be_refused(&self, refused: &Refused) {
         match refused {

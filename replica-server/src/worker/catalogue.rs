@@ -5,12 +5,12 @@ use crate::worker::Worker;
 use crate::worker::held::HeldQueue;
 use crate::worker::hosted::Hosted;
 use crate::worker::rules::{Rules, settings};
-use crate::worker::waiting::{Overtaking, Waiting};
+use crate::worker::waiting::{Unleased, Waiting};
 use commit_log::Log;
 use engine::Partition;
 use replication::{Event, Identity, Recovered, Replica, RoleKind, Settings};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use types::{Decree, Durability, PartitionId, Record, RecordBody, SlotRange, Timestamp};
@@ -188,8 +188,7 @@ impl Worker {
             log,
             role: RoleKind::Inactive,
             waiting: Waiting::default(),
-            unleased: VecDeque::new(),
-            overtaking: Overtaking::default(),
+            unleased: Unleased::default(),
             held: HeldQueue::default(),
             requests: None,
             restoring: None,

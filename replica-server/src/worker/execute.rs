@@ -4,12 +4,12 @@ use crate::clock;
 use crate::room::Room;
 use crate::worker::Worker;
 use crate::worker::held::Held;
-use crate::worker::hosted::{Hosted, overtaken};
+use crate::worker::hosted::Hosted;
 use crate::worker::reply::{
     Command, Delivery, Named, Outcome, Refused, ReplyTo, refuse, send_on, turn_away,
 };
 use crate::worker::stale::patience;
-use crate::worker::waiting::{Again, Touched, Unleased, Waiter};
+use crate::worker::waiting::{Again, Waiter};
 use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Flags, Interrupt, Reply};
@@ -140,7 +140,7 @@ impl Worker {
     ) {
         let again = match effect {
             Effect::None => Again::Evaluate(Command::of(spec, args)),
-            Effect::Some => Again::BySender(Touched::by(spec, args)),
+            Effect::Some => Again::BySender,
             Effect::Named(id) => {
                 return h.waiting.push_named(decree, (to, reply), id, spec, args);
             }
@@ -315,70 +315,65 @@ impl Worker {
 
     /// Everything up to `committed` is committed: what waited for it is answered.
     pub(crate) fn release(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
+        self.release_unleased(h, out);
         let committed = h.core.committed();
+        let mut leased = None;
         while let Some(mut bucket) = h.waiting.pop(committed) {
-            for waiter in bucket.waiters.drain(..) {
-                match waiter.again {
-                    Again::BySender(written) | Again::ById(_, _, written) => {
-                        if !h.unleased.is_empty() {
-                            h.overtaking.answered(written);
-                        }
-                        out.push(Delivery::Answer(waiter.to, Outcome::Reply(waiter.reply)));
+            let mut waiters = std::mem::take(&mut bucket.waiters);
+            for waiter in waiters.drain(..) {
+                let waits = match waiter.again {
+                    Again::BySender | Again::ById(..) => h.unleased.holds_up(&waiter.to),
+                    // R1: the clock is read after the evaluation.
+                    Again::Evaluate(_) | Again::Never => {
+                        !h.unleased.is_empty() || !*leased.get_or_insert_with(|| self.may_read(h))
                     }
-                    Again::Evaluate(_) | Again::Never => h.unleased.push_back(Unleased {
-                        waiter,
-                        since: clock::now(),
-                    }),
+                };
+                if waits {
+                    h.unleased.push(clock::now(), &bucket, waiter);
+                } else {
+                    out.push(Delivery::Answer(waiter.to, Outcome::Reply(waiter.reply)));
                 }
             }
+            bucket.waiters = waiters;
             h.waiting.recycle(bucket);
         }
-        self.release_reads(h, out);
     }
 
-    /// Answers reads that are evaluated and whose decrees are committed, if the leases are there (R1). Else they wait for them as they
-    /// are: evaluated again, they would see writes that came after them.
-    fn release_reads(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
+    fn may_read(&self, h: &Hosted) -> bool {
+        let leases = self.leases.lock();
+        h.core.may_serve_read(clock::now(), &leases).is_ok()
+    }
+
+    /// Answers what waits for leases only, if they are there (R1). Else reads wait as they are: evaluated again, they would see writes that
+    /// came after them.
+    fn release_unleased(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
         if h.unleased.is_empty() {
             return;
         }
         let now = clock::now();
         let may = h.core.may_serve_read(now, &self.leases.lock());
-        let refusal = h.refusal();
-        h.unleased = std::mem::take(&mut h.unleased)
-            .into_iter()
-            .filter_map(|read| {
-                let refused = match may {
-                    Ok(()) => {
-                        let Waiter { to, reply, .. } = read.waiter;
-                        out.push(Delivery::Answer(to, Outcome::Reply(reply)));
-                        return None;
-                    }
-                    Err(Refusal::LeaseMissing | Refusal::Reconciling) => {
-                        if now.since(read.since) < crate::worker::held::PATIENCE {
-                            return Some(read);
-                        }
-                        not_in_time()
-                    }
-                    Err(_) => refusal.clone(),
-                };
-                let waiter = h.overtaking.give_up(read);
-                let refused = match waiter.again {
-                    Again::Never => overtaken(),
-                    _ => refused,
-                };
-                refuse(waiter.to, refused, out);
-                None
-            })
-            .collect();
-        if h.unleased.is_empty() {
-            h.overtaking.clear();
+        match may {
+            Ok(()) => {
+                for Waiter { to, reply, .. } in h.unleased.take().waiters {
+                    out.push(Delivery::Answer(to, Outcome::Reply(reply)));
+                }
+            }
+            Err(Refusal::LeaseMissing | Refusal::Reconciling)
+                if now.since(h.unleased.since()) < crate::worker::held::PATIENCE => {}
+            Err(Refusal::LeaseMissing | Refusal::Reconciling) => {
+                let queue = h.unleased.take();
+                h.give_up(queue, &not_in_time(), out);
+            }
+            Err(_) => {
+                let queue = h.unleased.take();
+                h.give_up(queue, &h.refusal(), out);
+            }
         }
     }
 
     /// Something changed: tries the held commands again, in order.
     pub(crate) fn retry_held(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
-        self.release_reads(h, out);
+        self.release_unleased(h, out);
         if h.held.is_empty() {
             return;
         }

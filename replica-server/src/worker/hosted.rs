@@ -4,17 +4,15 @@ use crate::clock;
 use crate::compare::Compared;
 use crate::metrics::{CommitTimes, Traffic};
 use crate::worker::held::{Held, HeldQueue};
-use crate::worker::reply::{Delivery, Refused, ReplyTo, refuse, send_on};
+use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo, refuse, send_on, turn_away};
 use crate::worker::requests::Requests;
 use crate::worker::rules::Rules;
-use crate::worker::waiting::{
-    Again, Bucket, Overtaking, Unleased, Waiter, Waiting, mark_overtaken,
-};
+use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting, mark_overtaken};
 use commit_log::{Log, Pin};
 use engine::{Haste, Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,8 +37,7 @@ pub(crate) struct Hosted {
     pub(crate) role: RoleKind,
     pub(crate) waiting: Waiting,
     /// Evaluated under ballots that this primary went on from.
-    pub(crate) unleased: VecDeque<Unleased>,
-    pub(crate) overtaking: Overtaking,
+    pub(crate) unleased: Unleased,
     pub(crate) held: HeldQueue,
     /// What was done by request id; nothing until it is asked for, and while this replica does not serve.
     pub(crate) requests: Option<Requests>,
@@ -111,7 +108,7 @@ fn in_flight() -> Refused {
 }
 
 /// Of a read that is not to be asked again: it would be answered as if it had come after what came after it.
-pub(crate) fn overtaken() -> Refused {
+fn overtaken() -> Refused {
     Refused::Unknown("the read could not be answered in time, and later writes have been".into())
 }
 
@@ -202,11 +199,10 @@ impl Hosted {
         // R1: else what was evaluated here is answered no more, even if all that it saw is committed.
         let reads_stay = stays && self.went_on();
         if !reads_stay {
-            let unleased = std::mem::take(&mut self.unleased).into_iter();
-            let unleased = unleased.map(|read| self.overtaking.give_up(read));
-            buckets.insert(0, (Decree::ZERO, Bucket::of(unleased.collect())));
-            self.overtaking.clear();
+            buckets.insert(0, (Decree::ZERO, self.unleased.take()));
             mark_overtaken(&mut buckets, sent);
+            let (_, queue) = buckets.remove(0);
+            self.give_up(queue, &refusal, out);
         }
         for (decree, bucket) in buckets {
             // What was evaluated into the mutation that is still open was never sent: nothing of it took effect.
@@ -228,6 +224,21 @@ impl Hosted {
         since.is_some_and(|since| since < self.core.ballot())
     }
 
+    /// Reads that only a lease kept from being answered are not answered any more; the writes behind them are done.
+    pub(crate) fn give_up(&self, queue: Bucket, refused: &Refused, out: &mut Vec<Delivery>) {
+        for Waiter { to, reply, again } in queue.waiters {
+            match again {
+                Again::BySender | Again::ById(..) => {
+                    out.push(Delivery::Answer(to, Outcome::Reply(reply)));
+                }
+                Again::Never => refuse(to, overtaken(), out),
+                Again::Evaluate(command) => {
+                    turn_away(to, self.id, command, refused.clone(), out);
+                }
+            }
+        }
+    }
+
     /// What waited for one decree, which is none if its mutation was never sent.
     fn abandon_bucket(
         &mut self,
@@ -239,45 +250,41 @@ impl Hosted {
         let refusal = self.refusal();
         for Waiter { to, reply, again } in std::mem::take(&mut bucket.waiters) {
             let (command, id) = match again {
-                Again::BySender(_) => {
-                    match sent {
-                        Some(decree) if stays => {
-                            self.waiting.push(decree, Waiter { to, reply, again });
-                        }
-                        Some(_) => refuse(to, in_flight(), out),
-                        None => refuse(to, refusal.clone(), out),
-                    }
-                    continue;
-                }
+                Again::BySender => (None, None),
+                Again::Evaluate(command) => (Some(command), None),
                 Again::Never => {
                     refuse(to, overtaken(), out);
                     continue;
                 }
-                Again::Evaluate(command) => (command, None),
-                Again::ById(id, kept, _) => (bucket.command(kept), Some(id)),
+                Again::ById(id, kept) => (Some(bucket.command(kept)), Some(id)),
             };
-            match (sent, id) {
-                (Some(decree), Some(id)) if stays => {
+            match (sent, command, id) {
+                (Some(decree), Some(command), Some(id)) if stays => {
                     let args: SmallVec<[&[u8]; 8]> =
                         command.args.iter().map(|arg| &arg[..]).collect();
                     let answer = (to, reply);
                     self.waiting
                         .push_named(decree, answer, id, command.spec, &args);
                 }
-                (Some(_), Some(id)) => {
+                (Some(decree), None, _) if stays => {
+                    let again = Again::BySender;
+                    self.waiting.push(decree, Waiter { to, reply, again });
+                }
+                (Some(_), Some(command), Some(id)) => {
                     send_on(to, self.id, command, Some(id), in_flight(), out);
                 }
-                (Some(decree), None) if stays && self.went_on() => {
+                (Some(_), None, _) => refuse(to, in_flight(), out),
+                (Some(decree), Some(command), None) if stays && self.went_on() => {
                     let again = Again::Evaluate(command);
                     self.waiting.push(decree, Waiter { to, reply, again });
                 }
                 // Its sender knows which of its writes were behind it, and are done before it could be evaluated again.
-                (Some(_), None) if stays && matches!(to, ReplyTo::Stream(_)) => {
+                (Some(_), Some(_), None) if stays && matches!(to, ReplyTo::Stream(_)) => {
                     let text = "the primary changed its ballot before the read could be answered";
                     refuse(to, Refused::Busy(text.into()), out);
                 }
                 // To be evaluated again, ahead of what came later.
-                (_, _) if stays => self.hold(
+                (_, Some(command), _) if stays => self.hold(
                     Held {
                         command,
                         to,
@@ -287,7 +294,10 @@ impl Hosted {
                     out,
                 ),
                 // A write that was never sent, or a read.
-                (_, _) => send_on(to, self.id, command, None, refusal.clone(), out),
+                (_, Some(command), _) => {
+                    send_on(to, self.id, command, None, refusal.clone(), out);
+                }
+                (None, None, _) => refuse(to, refusal.clone(), out),
             }
         }
     }

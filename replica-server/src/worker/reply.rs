@@ -1,7 +1,6 @@
 //! Whom a command is answered to, and what there is to answer besides a reply.
 
 use crate::services::data::StreamReply;
-use crate::worker::waiting::Touched;
 use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Reply};
@@ -20,6 +19,14 @@ pub(crate) enum ReplyTo {
 
 /// How old the answer of a read may be; nothing: it sees every acknowledged write.
 pub(crate) type Age = Option<Duration>;
+
+/// See [`ReplyTo::sender`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Sender {
+    Here,
+    /// A client's stream, by where it is in memory.
+    Stream(usize),
+}
 
 /// The way to a partition's primary when that is another node.
 pub(crate) trait Elsewhere {
@@ -49,6 +56,14 @@ impl ReplyTo {
         match self {
             Self::Resp(..) => Named::Here,
             Self::Stream(reply) => reply.request_id().map_or(Named::Nothing, Named::By),
+        }
+    }
+
+    /// Whose order of commands there is to keep. Connections of this node's own port are not told apart here.
+    pub(crate) fn sender(&self) -> Sender {
+        match self {
+            Self::Resp(..) => Sender::Here,
+            Self::Stream(reply) => Sender::Stream(reply.stream()),
         }
     }
 
@@ -172,11 +187,6 @@ impl Command {
     /// How much memory it holds, roughly.
     pub(crate) fn bytes(&self) -> usize {
         64 + self.args.iter().map(|arg| arg.len() + 32).sum::<usize>()
-    }
-
-    /// See [`Touched`].
-    pub(crate) fn touched(&self) -> Touched {
-        Touched::by(self.spec, &self.args)
     }
 
     /// The keys it names; nothing: it concerns the whole partition.

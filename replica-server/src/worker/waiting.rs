@@ -1,13 +1,10 @@
 //! Replies that wait for a commit: any reply, even "nothing done", leaves only when every decree it saw is committed.
 
-use crate::worker::reply::{Command, ReplyTo};
+use crate::worker::reply::{Command, ReplyTo, Sender};
 use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Reply};
-use foldhash::fast::FixedState;
 use std::collections::{BTreeSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
 use types::{Decree, Instant};
 
 /// One reply that waits.
@@ -19,12 +16,12 @@ pub(crate) struct Waiter {
 
 /// How a command is asked again whose reply is not to be had here any more.
 pub(crate) enum Again {
-    /// By its sender, if at all. It wrote this.
-    BySender(Touched),
+    /// By its sender, if at all.
+    BySender,
     /// It had no effects: it needs the lease when it is answered (R1), and can be evaluated again instead.
     Evaluate(Command),
     /// It had effects: the new primary knows it by this id. The command is among those that its bucket keeps.
-    ById(RequestId, Kept, Touched),
+    ById(RequestId, Kept),
     /// Not at all: a later write may have been seen by its sender already. See [`mark_overtaken`].
     Never,
 }
@@ -45,14 +42,6 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// Of reads alone.
-    pub(crate) fn of(waiters: Vec<Waiter>) -> Self {
-        Self {
-            waiters,
-            arguments: Vec::new(),
-        }
-    }
-
     fn keep(&mut self, spec: &'static CommandSpec, args: &[&[u8]]) -> Kept {
         let at = self.arguments.len();
         let mut append = |bytes: &[u8]| self.arguments.extend_from_slice(bytes);
@@ -105,7 +94,7 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
                 continue;
             }
             let overtaken = match &waiter.again {
-                &Again::ById(_, kept, _) => {
+                &Again::ById(_, kept) => {
                     let command = bucket.command(kept);
                     everything |= command.keys().next().is_none();
                     written.extend(command.keys().cloned());
@@ -118,7 +107,7 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
                         None => everything || !written.is_empty(),
                     }
                 }
-                Again::BySender(_) | Again::Never => false,
+                Again::BySender | Again::Never => false,
             };
             if overtaken {
                 waiter.again = Again::Never;
@@ -128,76 +117,51 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
     }
 }
 
-/// A read whose decrees are committed and that only a missing lease keeps from being answered.
-pub(crate) struct Unleased {
-    pub(crate) waiter: Waiter,
-    pub(crate) since: Instant,
-}
-
-/// What a command is about, as far as it takes to tell that two have nothing to do with each other: the hash of its key, or nothing if it has
-/// several or none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Touched(Option<u64>);
-
-impl Touched {
-    /// By the arguments, the command's name first.
-    pub(crate) fn by(spec: &CommandSpec, args: &[impl AsRef<[u8]>]) -> Self {
-        let mut positions = spec.key_positions(args.len());
-        let key = positions.next().and_then(|position| args.get(position));
-        let alone = positions.next().is_none();
-        Self(
-            key.filter(|_| alone)
-                .map(|key| KEY_HASHES.hash_one(key.as_ref())),
-        )
-    }
-}
-
-/// A seed of this process: clients cannot aim keys at one hash.
-static KEY_HASHES: LazyLock<FixedState> =
-    LazyLock::new(|| FixedState::with_seed(RandomState::new().hash_one(0u8)));
-
-/// What was written, and told to be done, while reads waited for a lease.
+/// Replies whose decrees are committed and that only a missing lease keeps from being answered: reads, and the writes that their senders sent
+/// behind them. Who learns that its write is done while a read before it can still be refused could not place that read any more.
 #[derive(Default)]
-pub(crate) struct Overtaking {
-    written: Vec<Touched>,
-    /// There was more of it than is kept.
-    more: bool,
+pub(crate) struct Unleased {
+    queue: Bucket,
+    senders: BTreeSet<Sender>,
+    since: Instant,
 }
 
-/// How many writes are kept while reads wait.
-const WRITTEN: usize = 1 << 16;
-
-impl Overtaking {
-    /// A write was answered.
-    pub(crate) fn answered(&mut self, written: Touched) {
-        if self.written.len() < WRITTEN {
-            self.written.push(written);
-        } else {
-            self.more = true;
-        }
+impl Unleased {
+    pub(crate) fn len(&self) -> usize {
+        self.queue.waiters.len()
     }
 
-    /// No read waits any more.
-    pub(crate) fn clear(&mut self) {
-        self.written.clear();
-        self.more = false;
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.waiters.is_empty()
     }
 
-    /// What a read is to whoever gives it up here.
-    pub(crate) fn give_up(&self, read: Unleased) -> Waiter {
-        let mut waiter = read.waiter;
-        let about = match &waiter.again {
-            Again::Evaluate(command) => command.touched(),
-            _ => Touched(None),
-        };
-        let overtaken = |written: &Touched| match (written.0, about.0) {
-            (Some(written), Some(read)) => written == read,
-            (None, _) | (_, None) => true,
-        };
-        if self.more || self.written.iter().any(overtaken) {
-            waiter.again = Again::Never;
+    /// Since when there is something.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Whether a read waits of the one who is to get this reply.
+    pub(crate) fn holds_up(&self, to: &ReplyTo) -> bool {
+        !self.is_empty() && self.senders.contains(&to.sender())
+    }
+
+    /// Takes in a waiter of a bucket.
+    pub(crate) fn push(&mut self, now: Instant, of: &Bucket, mut waiter: Waiter) {
+        if self.is_empty() {
+            self.since = now;
         }
-        waiter
+        self.senders.insert(waiter.to.sender());
+        if let Again::ById(id, kept) = waiter.again {
+            let command = of.command(kept);
+            let args: Vec<&[u8]> = command.args.iter().map(|arg| &arg[..]).collect();
+            waiter.again = Again::ById(id, self.queue.keep(command.spec, &args));
+        }
+        self.queue.waiters.push(waiter);
+    }
+
+    /// Takes everything, in order.
+    pub(crate) fn take(&mut self) -> Bucket {
+        std::mem::take(self).queue
     }
 }
 
@@ -231,7 +195,7 @@ impl Waiting {
         args: &[&[u8]],
     ) {
         let bucket = self.bucket(decree);
-        let again = Again::ById(id, bucket.keep(spec, args), Touched::by(spec, args));
+        let again = Again::ById(id, bucket.keep(spec, args));
         bucket.waiters.push(Waiter { to, reply, again });
     }
 
@@ -287,7 +251,7 @@ mod tests {
         Waiter {
             to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None),
             reply: Reply::Integer(number),
-            again: Again::BySender(Touched(None)),
+            again: Again::BySender,
         }
     }
 
@@ -335,7 +299,7 @@ mod tests {
         }
         let (_, bucket) = waiting.take().remove(0);
         for (waiter, args) in bucket.waiters.iter().zip(commands) {
-            let Again::ById(_, kept, _) = waiter.again else {
+            let Again::ById(_, kept) = waiter.again else {
                 panic!("it has an id");
             };
             assert_eq!(bucket.command(kept).args, args);
@@ -387,28 +351,40 @@ mod tests {
     }
 
     #[test]
-    fn a_read_without_a_lease_is_given_up_for_good_if_its_key_was_written_meanwhile() {
-        let (get, many) = ([&b"GET"[..], b"k"], [&b"MGET"[..], b"k", b"l"]);
-        let (set, other) = ([&b"SET"[..], b"k", b"v"], [&b"SET"[..], b"o", b"v"]);
-        let flush = [&b"FLUSHDB"[..]];
-        let for_good = |read: &[&[u8]], writes: &[&[&[u8]]]| {
-            let mut overtaking = Overtaking::default();
-            for write in writes {
-                overtaking.answered(Touched::by(commands::resolve(write).unwrap(), write));
-            }
-            let command = Command::of(commands::resolve(read).unwrap(), read);
-            let again = Again::Evaluate(command);
-            let read = Unleased {
-                waiter: Waiter { again, ..waiter(1) },
-                since: Instant::default(),
-            };
-            matches!(overtaking.give_up(read).again, Again::Never)
+    fn a_write_waits_behind_a_read_of_its_sender_and_keeps_its_command() {
+        let get = [&b"GET"[..], b"k"];
+        let set = [&b"SET"[..], b"k", b"v"];
+        let (now, spec) = (Instant::default(), commands::resolve(&set).unwrap());
+        let id = RequestId {
+            client: 1,
+            sequence: 1,
+            first_incomplete: 1,
+            sent: types::Timestamp(1),
+            attempt: commands::requests::Attempt::First,
         };
-        assert!(!for_good(&get, &[]));
-        assert!(!for_good(&get, &[&other]));
-        assert!(for_good(&get, &[&other, &set]));
-        assert!(for_good(&get, &[&flush]));
-        assert!(for_good(&many, &[&other]));
+        let mut waiting = Waiting::default();
+        let again = Again::Evaluate(Command::of(commands::resolve(&get).unwrap(), &get));
+        waiting.push(Decree(1), Waiter { again, ..waiter(1) });
+        waiting.push_named(Decree(1), (waiter(2).to, Reply::Ok), id, spec, &set);
+        let mut unleased = Unleased::default();
+        assert!(!unleased.holds_up(&waiter(3).to));
+        let mut bucket = waiting.pop(Decree(1)).unwrap();
+        for waiter in std::mem::take(&mut bucket.waiters) {
+            unleased.push(now, &bucket, waiter);
+        }
+        waiting.recycle(bucket);
+        assert!(unleased.holds_up(&waiter(3).to));
+        let queue = unleased.take();
+        assert!(unleased.is_empty() && !unleased.holds_up(&waiter(3).to));
+        let [read, write] = &queue.waiters[..] else {
+            panic!("{} waited", queue.waiters.len());
+        };
+        assert!(matches!(read.again, Again::Evaluate(_)));
+        let Again::ById(named, kept) = write.again else {
+            panic!("a write is asked for by its id");
+        };
+        assert_eq!(named, id);
+        assert_eq!(queue.command(kept).args, [&b"SET"[..], b"k", b"v"]);
     }
 
     #[test]
