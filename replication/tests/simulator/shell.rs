@@ -140,6 +140,11 @@ impl World {
 
     /// All replicas of a node take something in.
     pub(crate) fn step_all(&mut self, node: usize, event: &Event) {
+        if let Event::MetaStream(meta) = event
+            && self.nodes[node].up
+        {
+            self.nodes[node].meta = *meta;
+        }
         for partition in 0..self.partitions.len() {
             self.step(At { node, partition }, event.clone());
         }
@@ -148,9 +153,6 @@ impl World {
     pub(crate) fn step(&mut self, at: At, event: Event) {
         if !self.nodes[at.node].up {
             return;
-        }
-        if let Event::MetaStream(meta) = event {
-            self.nodes[at.node].meta = meta;
         }
         if self.site(at).replica.is_none() {
             match &event {
@@ -173,11 +175,11 @@ impl World {
         self.perform(at, actions);
     }
 
-    /// An empty replica.
+    /// An empty replica. Of the stream to the meta leader it hears what the node's other replicas know, true or not.
     pub(crate) fn make_replica(&mut self, at: At) {
         let blank = self.nodes[at.node].blank_replica(at.partition);
         self.site_mut(at).replica = Some(blank);
-        let stream = self.meta_stream(at.node);
+        let stream = self.nodes[at.node].meta;
         self.step(at, Event::MetaStream(stream));
     }
 
