@@ -102,7 +102,7 @@ impl World {
         let local = self.nodes[node].local(self.now);
         let answer = self.nodes[node].leases.on_beacon(from, local, beacon);
         let reply = Happening::Reply(self.nodes[node].id, answer.reply);
-        self.transmit(node, from, &reply);
+        self.transmit(node, from, reply);
         if let Some(life) = answer.restarted {
             self.step_all(node, &Event::PeerRestarted { node: from, life });
         }
@@ -135,7 +135,7 @@ impl World {
         let local = self.nodes[node].local(self.now);
         let beacon = self.nodes[node].leases.make_beacon(peer, local);
         let from = self.nodes[node].id;
-        self.transmit(node, peer, &Happening::Beacon(from, beacon));
+        self.transmit(node, peer, Happening::Beacon(from, beacon));
     }
 
     /// All replicas of a node take something in.
@@ -199,7 +199,7 @@ impl World {
             message,
         };
         let arrives = Happening::At(at.partition, Local::Event(received));
-        self.transmit(at.node, to, &arrives);
+        self.transmit(at.node, to, arrives);
     }
 
     pub(crate) fn perform(&mut self, at: At, actions: Vec<Action>) {
@@ -275,7 +275,7 @@ impl World {
                 leases.except(holder, partition, ballot, local);
                 if let Some(notice) = leases.notice(holder) {
                     let from = self.nodes[node].id;
-                    self.transmit(node, holder, &Happening::Reply(from, notice));
+                    self.transmit(node, holder, Happening::Reply(from, notice));
                 }
             }
             Action::ReadLog {
