@@ -7,7 +7,7 @@
 
 use crate::Position;
 use crate::batch::{self, Header};
-use crate::chain::{Chain, Link, disk_error, was_released};
+use crate::chain::{Chain, Link, was_released};
 use crate::codec::{Entry, IndexEntry};
 use crate::disk::Disk;
 use crate::index::{Durable, Index, Placed, clears_quarantine};
@@ -16,6 +16,7 @@ use crate::partition::MarkKind;
 use crate::scan::Scanner;
 use crate::tail::{Files, Free};
 use std::collections::BTreeSet;
+use std::io;
 use types::{Decree, PartitionId, Record, RecordBody};
 
 /// What opening needs to go on.
@@ -53,6 +54,14 @@ fn set_free(link: Link) -> Free {
         name: link.name,
         file: link.file,
         filled: 0,
+    }
+}
+
+/// Puts it into words only when it happens: it is asked for with every batch.
+fn unreadable(link: &Link) -> impl Fn(io::Error) -> OpenError + Copy {
+    move |source| OpenError::Disk {
+        doing: format!("read {}", link.name),
+        source,
     }
 }
 
@@ -170,7 +179,7 @@ impl Reading<'_> {
         let mut scanner = Scanner::new(&*link.file);
         let read = scanner
             .batch(at, Some(link.sequence))
-            .map_err(disk_error(format!("read {}", link.name)))?;
+            .map_err(unreadable(link))?;
         let entries = read
             .and_then(|(_, bytes)| batch::entries(bytes))
             .and_then(|mut entries| entries.pop());
@@ -186,7 +195,7 @@ impl Reading<'_> {
 
     /// Reads one segment into the index.
     fn segment(&mut self, link: &Link, later: &[Link]) -> Result<Outcome, OpenError> {
-        let failed = || disk_error(format!("read {}", link.name));
+        let failed = unreadable(link);
         let mut scanner = Scanner::new(&*link.file);
         let end = Chain::end_of(link);
         let (mut offset, mut damaged, mut sealed) = (0, false, None);
@@ -194,9 +203,8 @@ impl Reading<'_> {
             if offset >= end.offset() {
                 break Outcome::Whole;
             }
-            if let Some((header, bytes)) = scanner
-                .batch(offset, Some(link.sequence))
-                .map_err(failed())?
+            if let Some((header, bytes)) =
+                scanner.batch(offset, Some(link.sequence)).map_err(failed)?
                 && let Some(entries) = batch::entries(bytes)
             {
                 for (within, entry) in entries {
@@ -215,7 +223,7 @@ impl Reading<'_> {
                 Some(mark) => (
                     scanner
                         .next_valid(offset + 1, end.offset(), Some(link.sequence))
-                        .map_err(failed())?,
+                        .map_err(failed)?,
                     mark,
                 ),
                 None => self.look_behind(&mut scanner, at, end, later)?,
@@ -223,7 +231,7 @@ impl Reading<'_> {
             self.mark = Some(mark);
             if at >= mark {
                 // Zeros behind the last batch are no tail; the beginning of one is, and so is a whole one behind a hole.
-                let begun = scanner.begun(offset, link.sequence).map_err(failed())?;
+                let begun = scanner.begun(offset, link.sequence).map_err(failed)?;
                 let behind = next.map_or(0, |next| end.offset() - next.position.offset());
                 self.recovery.torn_bytes += u64::from(begun.max(behind));
                 break Outcome::Cut { at, damaged };
@@ -360,17 +368,17 @@ impl Reading<'_> {
             else {
                 continue;
             };
-            let failed = || disk_error(format!("read {}", link.name));
+            let failed = unreadable(link);
             let mut scanner = Scanner::new(&*link.file);
             let mut offset = 0;
             while let Some(header) = scanner
                 .next_valid(offset, end, Some(link.sequence))
-                .map_err(failed())?
+                .map_err(failed)?
             {
                 offset = header.end().offset();
                 let batch = scanner
                     .batch(header.position.offset(), Some(link.sequence))
-                    .map_err(failed())?;
+                    .map_err(failed)?;
                 for (within, entry) in batch
                     .and_then(|(_, bytes)| batch::entries(bytes))
                     .unwrap_or_default()

@@ -69,7 +69,8 @@ impl SimulatedDisk {
     pub fn power_loss(&self, mut seed: u64) {
         let mut state = self.lock();
         state.fuse = None;
-        for contents in state.files.values_mut() {
+        let behind = |contents: &&mut Contents| !contents.unsynced.is_empty();
+        for contents in state.files.values_mut().filter(behind) {
             for (offset, bytes) in std::mem::take(&mut contents.unsynced) {
                 let keep_all = random(&mut seed).is_multiple_of(4);
                 let mut at = 0;
@@ -183,10 +184,9 @@ impl Disk for SimulatedDisk {
     fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.lock();
         state.operate(0).map_err(|_| broken())?;
-        let zeros = vec![0; size as usize];
         let contents = Contents {
-            seen: zeros.clone(),
-            durable: zeros,
+            seen: vec![0; size as usize],
+            durable: vec![0; size as usize],
             unsynced: Vec::new(),
         };
         state.files.insert(name.to_owned(), contents);

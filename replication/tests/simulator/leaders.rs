@@ -52,7 +52,6 @@ pub(crate) struct Leaders {
 
 impl Leaders {
     pub(crate) fn new(swarm: &Swarm) -> Self {
-        // Twenty times that is how long a hanging learner is waited for.
         let again = Duration::from_nanos(swarm.repairs.min(100 * MS));
         Self {
             settings: Settings {
@@ -62,6 +61,8 @@ impl Leaders {
                 settle: again,
                 errands_per_node: 1,
                 learns_per_node: 1,
+                // A learner that hangs must not keep a copy that is whole from its turn for longer than `availability` waits.
+                learn_patience: 20 * again,
                 ..Settings::default()
             },
             specifications: swarm

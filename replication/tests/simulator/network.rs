@@ -117,36 +117,40 @@ impl Network {
 
 impl World {
     /// Puts something on the wire.
-    pub(crate) fn transmit(&mut self, from: usize, to: NodeId, happening: &Happening) {
+    pub(crate) fn transmit(&mut self, from: usize, to: NodeId, happening: Happening) {
         let to = index(to);
         let (mut loss, mut lateness) = (self.network.loss, self.network.lateness);
-        let kind = Kind::of(happening);
+        let kind = Kind::of(&happening);
         for &(unlucky, lost, late) in &self.network.unlucky {
             if unlucky == kind {
                 (loss, lateness) = (loss.max(lost), lateness.max(late));
             }
         }
         if !matches!(kind, Kind::Beacon | Kind::Reply) && self.swarm.echoes > 0 {
-            self.network.remember(kind, to, happening);
+            self.network.remember(kind, to, &happening);
         }
         let muted = self.network.muted == Some(kind);
         if muted || self.network.is_cut(from, to) || self.chance.percent(loss) {
             return;
         }
-        let copies = 1 + u64::from(self.chance.percent(self.network.duplication));
-        for _ in 0..copies {
-            let delay = if self.chance.percent(lateness) {
-                self.chance.within(MS..self.network.late.max(2 * MS))
-            } else {
-                let arrival = self.network.arrivals.entry((from, to)).or_default();
-                *arrival = (self.now + self.chance.within(50..1500) * 1000).max(*arrival);
-                *arrival - self.now
-            };
-            // Connections die with the process that had them, but the last bytes may arrive in the next life.
-            let life = (!self.chance.percent(30)).then_some(self.nodes[to].incarnation);
-            let happening = happening.clone();
-            self.reach_node(delay, to, life, happening);
+        if self.chance.percent(self.network.duplication) {
+            self.carry((from, to), lateness, happening.clone());
         }
+        self.carry((from, to), lateness, happening);
+    }
+
+    /// Brings one copy of it there, some time.
+    fn carry(&mut self, (from, to): (usize, usize), lateness: u64, happening: Happening) {
+        let delay = if self.chance.percent(lateness) {
+            self.chance.within(MS..self.network.late.max(2 * MS))
+        } else {
+            let arrival = self.network.arrivals.entry((from, to)).or_default();
+            *arrival = (self.now + self.chance.within(50..1500) * 1000).max(*arrival);
+            *arrival - self.now
+        };
+        // Connections die with the process that had them, but the last bytes may arrive in the next life.
+        let life = (!self.chance.percent(30)).then_some(self.nodes[to].incarnation);
+        self.reach_node(delay, to, life, happening);
     }
 
     /// Some of what was sent to a node a while ago comes to it only now, or once more.

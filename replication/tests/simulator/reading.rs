@@ -31,8 +31,11 @@ impl State {
 /// A mutation without its ballot.
 pub(crate) fn digest(mutation: &Mutation) -> u64 {
     let start = mutation.timestamp.0.rotate_left(17) ^ mutation.decree.0;
-    mutation.effects.iter().fold(start, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    mutation.effects.chunks(8).fold(start, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let mixed = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        mixed ^ mixed >> 32
     })
 }
 

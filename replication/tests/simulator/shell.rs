@@ -102,7 +102,7 @@ impl World {
         let local = self.nodes[node].local(self.now);
         let answer = self.nodes[node].leases.on_beacon(from, local, beacon);
         let reply = Happening::Reply(self.nodes[node].id, answer.reply);
-        self.transmit(node, from, &reply);
+        self.transmit(node, from, reply);
         if let Some(life) = answer.restarted {
             self.step_all(node, &Event::PeerRestarted { node: from, life });
         }
@@ -128,18 +128,25 @@ impl World {
         }
     }
 
+    /// Asks a peer for its lease. A server whose disk hangs does so, too, and hears that its peers are well; one that does not loses
+    /// sight of all of them.
     fn beacon(&mut self, node: usize, peer: NodeId) {
-        if !self.nodes[node].vouches(self.now) {
+        if self.swarm.hangs_silently && !self.nodes[node].vouches(self.now) {
             return;
         }
         let local = self.nodes[node].local(self.now);
         let beacon = self.nodes[node].leases.make_beacon(peer, local);
         let from = self.nodes[node].id;
-        self.transmit(node, peer, &Happening::Beacon(from, beacon));
+        self.transmit(node, peer, Happening::Beacon(from, beacon));
     }
 
     /// All replicas of a node take something in.
     pub(crate) fn step_all(&mut self, node: usize, event: &Event) {
+        if let Event::MetaStream(meta) = event
+            && self.nodes[node].up
+        {
+            self.nodes[node].meta = *meta;
+        }
         for partition in 0..self.partitions.len() {
             self.step(At { node, partition }, event.clone());
         }
@@ -148,9 +155,6 @@ impl World {
     pub(crate) fn step(&mut self, at: At, event: Event) {
         if !self.nodes[at.node].up {
             return;
-        }
-        if let Event::MetaStream(meta) = event {
-            self.nodes[at.node].meta = meta;
         }
         if self.site(at).replica.is_none() {
             match &event {
@@ -173,11 +177,11 @@ impl World {
         self.perform(at, actions);
     }
 
-    /// An empty replica.
+    /// An empty replica. Of the stream to the meta leader it hears what the node's other replicas know, true or not.
     pub(crate) fn make_replica(&mut self, at: At) {
         let blank = self.nodes[at.node].blank_replica(at.partition);
         self.site_mut(at).replica = Some(blank);
-        let stream = self.meta_stream(at.node);
+        let stream = self.nodes[at.node].meta;
         self.step(at, Event::MetaStream(stream));
     }
 
@@ -197,7 +201,7 @@ impl World {
             message,
         };
         let arrives = Happening::At(at.partition, Local::Event(received));
-        self.transmit(at.node, to, &arrives);
+        self.transmit(at.node, to, arrives);
     }
 
     pub(crate) fn perform(&mut self, at: At, actions: Vec<Action>) {
@@ -273,7 +277,7 @@ impl World {
                 leases.except(holder, partition, ballot, local);
                 if let Some(notice) = leases.notice(holder) {
                     let from = self.nodes[node].id;
-                    self.transmit(node, holder, &Happening::Reply(from, notice));
+                    self.transmit(node, holder, Happening::Reply(from, notice));
                 }
             }
             Action::ReadLog {

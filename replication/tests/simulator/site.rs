@@ -6,7 +6,7 @@ use crate::disk::Disk;
 use crate::node::{Life, Power};
 use crate::reading::State;
 use crate::swarm::{Swarm, Table};
-use replication::{Action, Event, Identity, Leases, Recovered, Replica, Settings};
+use replication::{Action, Event, Identity, Leases, Recovered, Replica, RoleKind, Settings};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -163,7 +163,10 @@ impl Site {
 
     /// Whether a replica here may answer a read at that local time.
     pub(crate) fn may_serve_read(&self, now: Instant, leases: &Leases) -> bool {
+        // Asked at every step of the world: the refusal of one that does not lead would be a copy of its configuration.
+        let leads = |role| matches!(role, RoleKind::Serving | RoleKind::Reconciling);
         let replica = self.replica.as_ref();
+        let replica = replica.filter(|replica| leads(replica.role()));
         replica.is_some_and(|replica| replica.may_serve_read(now, leases).is_ok())
     }
 

@@ -157,6 +157,8 @@ pub(crate) struct Swarm {
     /// A process dies once in so many appends, while they are on their way to the disk; an fsync is slow, or fails.
     pub(crate) deaths: u64,
     pub(crate) slow_syncs: u64,
+    /// Whether a node whose disk hangs asks for no leases either.
+    pub(crate) hangs_silently: bool,
     pub(crate) failed_syncs: u64,
     /// Percent of takeovers in which the new primary, or another node, is killed or paused.
     pub(crate) takeover_deaths: u64,
@@ -253,6 +255,7 @@ impl Swarm {
             answer_within: chance.pick(&[20, 20, 100, 1500]) * MS,
             deaths,
             slow_syncs,
+            hangs_silently: chance.percent(30),
             failed_syncs,
             takeover_deaths,
             echoes,

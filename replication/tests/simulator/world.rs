@@ -139,7 +139,8 @@ pub(crate) struct World {
     pub(crate) violation: Option<Violation>,
     pub(crate) digest: u64,
     trace: Trace,
-    queue: BTreeMap<(u64, u64), Scheduled>,
+    /// By time, then by order. Boxed, for the map moves its values about.
+    queue: BTreeMap<(u64, u64), Box<Scheduled>>,
     sequence: u64,
 }
 
@@ -219,7 +220,7 @@ impl World {
     pub(crate) fn at(&mut self, delay: u64, scheduled: Scheduled) {
         self.sequence += 1;
         self.queue
-            .insert((self.now + delay, self.sequence), scheduled);
+            .insert((self.now + delay, self.sequence), Box::new(scheduled));
     }
 
     /// Something comes to a site in that life of its node, or in any.
@@ -281,7 +282,7 @@ impl World {
         self.now = time;
         self.figures.steps += 1;
         self.note(|| format!("{scheduled:?}"));
-        self.let_happen(scheduled);
+        self.let_happen(*scheduled);
         invariants::check(self);
         self.violation.is_none()
     }
