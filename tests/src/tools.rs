@@ -1,6 +1,7 @@
-//! Debian's Redis tools and redis-py, run against a port as users run them.
+//! Other people's programs, run as users run them: Debian's Redis tools and redis-py against a port, Kubernetes' schemas.
 
 use crate::program::{Ended, run};
+use std::path::Path;
 use std::process::Command;
 
 fn host_and_port(address: &str) -> (&str, &str) {
@@ -35,6 +36,14 @@ pub fn python(program: &str, arguments: &[&str]) -> String {
     let path = format!("{}/tests/python/{program}", env!("CARGO_MANIFEST_DIR"));
     // The distribution's: `scripts/setup` gives it its modules, and another may come first in PATH.
     ran(Command::new("/usr/bin/python3").arg(path).args(arguments)).stdout
+}
+
+/// Kubernetes' own schemas held against a manifest; what was said of it. Panics if it does not fit.
+pub fn kubernetes_validate(manifest: &Path) -> String {
+    let home = std::env::var_os("HOME").expect("there is a home directory");
+    let program = Path::new(&home).join(".cache/tulpar/python/bin/kubernetes-validate");
+    let ended = ran(Command::new(program).arg("--strict").arg(manifest));
+    format!("{}{}", ended.stdout, ended.stderr)
 }
 
 fn ran(command: &mut Command) -> Ended {
