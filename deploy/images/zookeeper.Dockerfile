@@ -2,7 +2,7 @@
 ARG RELEASE=bookworm
 FROM zookeeper-base:${RELEASE}
 COPY zookeeper-start /usr/bin/zookeeper-start
-RUN ["/usr/bin/install", "-d", "-m", "0700", "-o", "zookeeper", "-g", "zookeeper", "/var/lib/zookeeper"]
-USER zookeeper
+RUN ["/usr/bin/install", "-d", "-m", "0700", "-o", "10001", "-g", "10001", "/var/lib/zookeeper"]
+USER 10001:10001
 VOLUME /var/lib/zookeeper
 ENTRYPOINT ["/usr/bin/zookeeper-start"]
