@@ -1,9 +1,11 @@
-//! What `deploy` ships: units that systemd takes, manifests that Kubernetes takes, settings that the servers know.
+//! What `deploy` ships: units that systemd takes, manifests that Kubernetes takes, settings that the servers know and start with.
 //!
 //! That a cluster comes up from it is shown by `compose`, where there is a Docker Engine.
 
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tests::{program, tools};
 
 fn deploy(folder: &str) -> PathBuf {
@@ -88,4 +90,62 @@ fn every_setting_in_manifests_and_compose_file_is_one_of_its_server() {
         }
     }
     assert!(found > 0, "no settings were found");
+}
+
+/// What a container's variable is outside of Kubernetes: ports that the system chooses, servers that are not there, a directory of the test's.
+fn outside(variable: &Value, directory: &Path) -> String {
+    let Some(text) = variable["value"].as_str() else {
+        return "from a secret or the pod".into();
+    };
+    let name = variable["name"].as_str().expect("a variable has a name");
+    match name.rsplit("__").next() {
+        Some("LISTEN" | "REDIS" | "HTTP") => {
+            let (host, _) = text.rsplit_once(':').expect("host:port");
+            format!("{host}:0")
+        }
+        Some("META") => "127.0.0.1:1".into(),
+        Some("ZOOKEEPER") => "127.0.0.1:1/tulpar".into(),
+        Some("DATA_DIR") => directory.display().to_string(),
+        _ => text.replace("$(POD_NAME)", "pod-0"),
+    }
+}
+
+#[test]
+fn every_server_starts_with_the_settings_of_its_manifest() {
+    let mut started = Vec::new();
+    for manifest in files("kubernetes", "yaml") {
+        for object in tools::yaml(&manifest) {
+            let container = &object["spec"]["template"]["spec"]["containers"][0];
+            let Some(role) = container["args"][0].as_str() else {
+                continue;
+            };
+            let directory = tempfile::tempdir().unwrap();
+            let variables = container["env"].as_array().expect("it has settings");
+            let variables = variables.iter().map(|variable| {
+                let name = variable["name"].as_str().expect("a variable has a name");
+                (name, outside(variable, directory.path()))
+            });
+            let mut server = program::command([role])
+                .envs(variables)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut said = String::new();
+            let mut stdout = BufReader::new(server.stdout.take().expect("it is piped"));
+            stdout.read_line(&mut said).unwrap();
+            server.kill().unwrap();
+            server.wait().unwrap();
+            let mut complaints = String::new();
+            let mut stderr = server.stderr.take().expect("it is piped");
+            stderr.read_to_string(&mut complaints).unwrap();
+            assert!(
+                said.starts_with(&format!("tulpar {role} ready: ")),
+                "{}: {said}{complaints}",
+                manifest.display()
+            );
+            started.push(role.to_owned());
+        }
+    }
+    assert_eq!(started, ["gateway", "meta", "replica"]);
 }
