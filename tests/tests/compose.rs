@@ -74,6 +74,14 @@ fn the_compose_cluster_serves_through_the_loss_of_a_replica_server_and_of_the_le
     let leading = leader(&containers, &METAS);
     alive(&containers, leading, 3);
     shell(&containers, "meta-1", &["table", "create", "default"]).expect("a table is created");
+    for meta in METAS {
+        eventually("those that stand by are ready too", || {
+            match try_get(&page(&containers, meta), "/ready")? {
+                (200, _) => Ok(()),
+                (_, why) => Err(format!("{meta}: {why}")),
+            }
+        });
+    }
     let (status, shown) = try_get(&page(&containers, leading), "/").expect("the leader's page");
     assert_eq!(status, 200, "{shown}");
     for promised in ["replica-1", "replica-2", "replica-3", "3 of 3"] {
