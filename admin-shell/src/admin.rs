@@ -5,8 +5,8 @@ use proto::common::Durability as WireDurability;
 use proto::meta::admin_client::AdminClient;
 use proto::meta::{
     AlterTableRequest, BalanceRequest, BalanceResponse, CreateTableRequest, Done, DrainRequest,
-    HealthRequest, HealthResponse, ListNodesRequest, ListTablesRequest, MoveRequest, Node,
-    RebuildRequest, RebuildResponse, RenameTableRequest, RescueRequest, RescueResponse,
+    ForgetRequest, HealthRequest, HealthResponse, ListNodesRequest, ListTablesRequest, MoveRequest,
+    Node, RebuildRequest, RebuildResponse, RenameTableRequest, RescueRequest, RescueResponse,
     SetBalancingRequest, Table, TableName, TableRoutes,
 };
 use std::time::{Duration, Instant};
@@ -208,6 +208,11 @@ impl Admin {
     /// Has a node emptied, or lets it take its share again.
     pub async fn drain(&mut self, node: u64, drain: bool) -> Result<Done, AdminError> {
         call!(self, drain, DrainRequest { node, drain })
+    }
+
+    /// Has a node forgotten that is gone for good.
+    pub async fn forget(&mut self, node: u64) -> Result<Done, AdminError> {
+        call!(self, forget, ForgetRequest { node })
     }
 
     /// Moves a replica.

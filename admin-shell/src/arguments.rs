@@ -90,7 +90,7 @@ pub(crate) enum Command {
     Table(TableCommand),
     /// The replica servers, how they are and what they hold.
     Nodes,
-    /// Empty a replica server, or give it its share again: node drain rack7-b --wait
+    /// Empty a replica server, give it its share again, or forget it: node drain rack7-b --wait
     #[command(subcommand)]
     Node(NodeCommand),
     /// How replicas and primaries are spread over the servers: balance plan

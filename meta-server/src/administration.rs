@@ -158,6 +158,15 @@ impl admin_server::Admin for Services {
         self.do_it(Change::SetDuty { node, duty }).await
     }
 
+    async fn forget(
+        &self,
+        request: Request<meta::ForgetRequest>,
+    ) -> Result<Response<meta::Done>, Status> {
+        self.check_operator(request.metadata())?;
+        let node = NodeId(request.into_inner().node);
+        self.do_it(Change::ForgetNode(node)).await
+    }
+
     async fn move_replica(
         &self,
         request: Request<meta::MoveRequest>,

@@ -72,6 +72,7 @@ impl MetaServer {
             commands.clone(),
             loads.beginning,
             loads.history.clone(),
+            leader.subscribe(),
         );
         let services = Services::new(
             Arc::new(config.clone()),

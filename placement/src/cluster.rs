@@ -306,6 +306,7 @@ impl Cluster {
                 }
                 Request::SetBalancing(balancing) => self.set_balancing(token, balancing),
                 Request::SetDuty { node, duty } => self.set_duty(now, token, node, duty, actions),
+                Request::ForgetNode(node) => self.forget_node(token, node, actions),
                 Request::Move {
                     table,
                     index,

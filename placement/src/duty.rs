@@ -1,4 +1,5 @@
-//! What operators decide about the cluster as a whole: whether the balancer works, which nodes are drained. Stored before it is confirmed.
+//! What operators decide about the cluster as a whole: whether the balancer works, which nodes are drained, which are gone for good. Stored
+//! before it is confirmed.
 
 use crate::{Action, Answered, Balancing, Cluster, Duty, Key, Refusal, Token};
 use types::{Instant, NodeId};
@@ -56,6 +57,40 @@ impl Cluster {
                 )))
             }
             _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn forget_node(&mut self, token: Token, node: NodeId, actions: &mut Vec<Action>) {
+        if let Err(refusal) = self.check_forgotten(node) {
+            actions.push(Action::Answer {
+                token,
+                answer: Err(refusal),
+            });
+            return;
+        }
+        self.nodes.remove(&node);
+        self.confirm_when_stored(Key::Node(node), token);
+    }
+
+    /// A node may be forgotten that does not live and that no configuration names: routes need the addresses of the others.
+    fn check_forgotten(&self, node: NodeId) -> Result<(), Refusal> {
+        if !self.nodes.contains_key(&node) {
+            return Err(Refusal::NoSuchNode(node));
+        }
+        if self.is_alive(node) {
+            return Err(Refusal::Unfit(format!(
+                "node {node} is connected: drain it and stop it first"
+            )));
+        }
+        match self
+            .shares
+            .get(&node)
+            .map_or(0, |share| share.partitions.len())
+        {
+            0 => Ok(()),
+            count => Err(Refusal::Unfit(format!(
+                "node {node} is a member of {count} partitions, those of dropped tables included: drain it first"
+            ))),
         }
     }
 

@@ -164,6 +164,8 @@ pub enum Request {
         /// Which of the two.
         duty: Duty,
     },
+    /// Know nothing any more of a node that is gone for good. One that comes back all the same joins as if for the first time.
+    ForgetNode(NodeId),
     /// Move a replica. Forgotten when another meta server takes the lead.
     Move {
         /// Of this table.

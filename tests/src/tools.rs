@@ -1,6 +1,7 @@
-//! Debian's Redis tools and redis-py, run against a port as users run them.
+//! Other people's programs, run as users run them: Debian's Redis tools and redis-py against a port, Kubernetes' schemas.
 
 use crate::program::{Ended, run};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn host_and_port(address: &str) -> (&str, &str) {
@@ -35,6 +36,29 @@ pub fn python(program: &str, arguments: &[&str]) -> String {
     let path = format!("{}/tests/python/{program}", env!("CARGO_MANIFEST_DIR"));
     // The distribution's: `scripts/setup` gives it its modules, and another may come first in PATH.
     ran(Command::new("/usr/bin/python3").arg(path).args(arguments)).stdout
+}
+
+/// Kubernetes' own schemas held against a manifest; what was said of it. Panics if it does not fit.
+pub fn kubernetes_validate(manifest: &Path) -> String {
+    let program = python_tool("kubernetes-validate");
+    let ended = ran(Command::new(program).arg("--strict").arg(manifest));
+    format!("{}{}", ended.stdout, ended.stderr)
+}
+
+/// The documents of a YAML file.
+pub fn yaml(file: &Path) -> Vec<serde_json::Value> {
+    const PROGRAM: &str =
+        "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+    let ended = ran(Command::new(python_tool("python"))
+        .args(["-c", PROGRAM])
+        .arg(file));
+    serde_json::from_str(&ended.stdout).expect("what Python printed is JSON")
+}
+
+/// A program of the environment that `scripts/setup test` makes.
+fn python_tool(name: &str) -> PathBuf {
+    let home = std::env::var_os("HOME").expect("there is a home directory");
+    Path::new(&home).join(".cache/tulpar/python/bin").join(name)
 }
 
 fn ran(command: &mut Command) -> Ended {

@@ -39,8 +39,8 @@ fn node<'a>(nodes: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn a_drained_server_ends_empty_and_nothing_is_lost() {
-    let fleet = fleet(FleetOptions {
+fn a_drained_server_ends_empty_nothing_is_lost_and_it_can_be_forgotten() {
+    let mut fleet = fleet(FleetOptions {
         replica_servers: 4,
         ..FleetOptions::default()
     });
@@ -71,6 +71,22 @@ fn a_drained_server_ends_empty_and_nothing_is_lost() {
         }
     });
     assert_eq!(missing(&shell), Vec::<usize>::new());
+
+    shell.json(&["node", "drain", "replica-2", "--wait", "--yes"]);
+    let refused = shell.try_json(&["node", "forget", "replica-2"]);
+    assert!(refused.is_err_and(|why| why.contains("stop it first")));
+    fleet.server_mut("replica-2").kill();
+    eventually("the stopped server can be forgotten", || {
+        shell.try_json(&["node", "forget", "replica-2"])
+    });
+    let nodes = shell.json(&["nodes"]);
+    let names: Vec<&Value> = nodes
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|node| &node["name"])
+        .collect();
+    assert_eq!(names, ["replica-1", "replica-3", "replica-4"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tests::doors::{Redis, Sdk, Sending};
 use tests::ensemble::Ensemble;
+use tests::http::get;
 use tests::poll::until;
 use tests::writers::{Writers, check, seed};
 use tests::{Cluster, Door, Options, eventually, metas, process};
@@ -135,6 +136,22 @@ fn one_meta_server_is_enough_to_find_the_one_that_leads() {
         assert_eq!(sdk.read(&[pair.0]), Ok(vec![Some(pair.1)]));
     }
     assert_eq!(cluster.leader(), leader, "asking changes nothing");
+    let mut pages = 0;
+    for server in cluster
+        .servers()
+        .iter()
+        .filter(|server| server.role == "meta")
+    {
+        let http = server.http.as_deref().expect("it speaks HTTP");
+        assert_eq!(get(http, "/ready"), (200, "ok\n".into()), "{}", server.name);
+        let (status, page) = get(http, "/");
+        let grpc = leader.grpc.as_deref().expect("it speaks gRPC");
+        match status {
+            200 => pages += 1,
+            _ => assert!(page.contains(&format!("{grpc} does")), "{page}"),
+        }
+    }
+    assert_eq!(pages, 1, "the leader has the page");
 }
 
 #[test]

@@ -16,6 +16,11 @@ pub(crate) enum NodeCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Show it no more, once it is stopped for good and has nothing: node forget rack7-b
+    Forget {
+        /// Its name or id.
+        node: String,
+    },
     /// Give it its share again: node undrain rack7-b
     Undrain {
         /// Its name or id.

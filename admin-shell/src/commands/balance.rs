@@ -173,6 +173,13 @@ pub(super) async fn node(admin: &mut Admin, command: &NodeCommand) -> Result<Ans
                 text,
             ))
         }
+        NodeCommand::Forget { node } => {
+            admin.forget(servers.id_of_dead(node)?).await?;
+            Ok(Answer::new(
+                json!({ "forgotten": true }),
+                format!("{node} is not shown any more"),
+            ))
+        }
         NodeCommand::Undrain { node } => {
             admin.drain(servers.id(node)?, false).await?;
             Ok(Answer::new(

@@ -16,6 +16,15 @@ impl Servers {
     /// The id of the one of that name, or with that id. A server that came back with an empty disk has the name of the one it was: the one
     /// that lives is meant.
     pub(super) fn id(&self, text: &str) -> Result<u64, Failure> {
+        self.id_preferring(text, |node| node.alive)
+    }
+
+    /// The same where one is meant that does not live any more.
+    pub(super) fn id_of_dead(&self, text: &str) -> Result<u64, Failure> {
+        self.id_preferring(text, |node| !node.alive)
+    }
+
+    fn id_preferring(&self, text: &str, likely: fn(&Node) -> bool) -> Result<u64, Failure> {
         let called = |node: &&Node| {
             node.address
                 .as_ref()
@@ -23,8 +32,8 @@ impl Servers {
         };
         let id = |node: &Node| node.address.as_ref().map_or(0, |address| address.node);
         let all: Vec<&Node> = self.0.iter().filter(called).collect();
-        let alive: Vec<&Node> = all.iter().copied().filter(|node| node.alive).collect();
-        match (&all[..], &alive[..]) {
+        let likely: Vec<&Node> = all.iter().copied().filter(|node| likely(node)).collect();
+        match (&all[..], &likely[..]) {
             ([one], _) | (_, [one]) => Ok(id(one)),
             ([], _) => Err(Failure::Other(format!("there is no server '{text}'"))),
             _ => Err(Failure::Other(format!(

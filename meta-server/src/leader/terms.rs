@@ -97,7 +97,10 @@ impl<S: MetadataStore> Terms<S> {
                 },
             };
             let term = Leader::new(leading);
-            match term.run(&mut self.commands, &mut self.stop).await {
+            let end = term.run(&mut self.commands, &mut self.stop).await;
+            // Not this one any more, and nobody has said yet who does.
+            self.leader.send_replace(None);
+            match end {
                 TermEnd::Stopped => return Ok(()),
                 TermEnd::Over => {
                     tracing::warn!("another meta server may lead now; competing again");

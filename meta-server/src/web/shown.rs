@@ -13,12 +13,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use maud::html;
 use placement::{Condition, Health};
+use proto::NotLeading;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use telemetry::{Exposition, Heart, Role, Subject, axum};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Code, Status};
 use types::NodeId;
 
@@ -39,6 +40,8 @@ pub(crate) struct Shown {
     beginning: Instant,
     history: Arc<Mutex<History>>,
     health: Mutex<Option<(Instant, Arc<Health>)>>,
+    /// Where whoever leads is reached, as far as that is known here.
+    leader: watch::Receiver<Option<String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -51,6 +54,7 @@ impl Shown {
         commands: mpsc::Sender<Command>,
         beginning: Instant,
         history: Arc<Mutex<History>>,
+        leader: watch::Receiver<Option<String>>,
     ) -> Self {
         Self {
             heart,
@@ -58,6 +62,7 @@ impl Shown {
             beginning,
             history,
             health: Mutex::default(),
+            leader,
         }
     }
 
@@ -70,7 +75,10 @@ impl Shown {
             self.commands.send(command(reply)).await.ok()?;
             answer.await.ok()
         };
-        let unavailable = || Status::unavailable("this meta server does not lead at the moment");
+        let unavailable = || {
+            let leader = self.leader.borrow().clone();
+            NotLeading { leader }.into()
+        };
         let answered = tokio::time::timeout(PATIENCE, asked).await;
         answered
             .ok()
@@ -108,8 +116,11 @@ impl Subject for Shown {
     }
 
     async fn ready(&self) -> Result<(), String> {
-        let leads = self.ask(|reply| Command::Leads { reply }).await;
-        leads.map_err(|status| status.message().to_owned())
+        match self.ask(|reply| Command::Leads { reply }).await {
+            // One that stands by does what it is there for: it sends whoever asks it to the leader.
+            Err(_) if self.leader.borrow().is_some() => Ok(()),
+            leads => leads.map_err(|status| status.message().to_owned()),
+        }
     }
 
     async fn describe(&self, into: &mut Exposition) {

@@ -161,6 +161,31 @@ fn a_node_that_the_others_can_not_do_without_is_not_drained() {
 }
 
 #[test]
+fn a_node_is_forgotten_for_good_once_it_is_gone_and_has_nothing() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=4, |_| String::new());
+    cluster.create("t", 8, 3);
+    let forget = |cluster: &mut Obedient, n| cluster.ask(Request::ForgetNode(node(n)));
+    let words = |refusal: Option<Refusal>| refusal.expect("it is refused").to_string();
+    assert_eq!(set_duty(&mut cluster, 1, Duty::Drained), None);
+    cluster.run_until_still();
+    assert!(words(forget(&mut cluster, 1)).contains("is connected"));
+    cluster.leave(1);
+    assert_eq!(forget(&mut cluster, 1), None);
+    assert_eq!(forget(&mut cluster, 1), Some(Refusal::NoSuchNode(node(1))));
+    assert_eq!(cluster.restored().nodes().len(), 3, "nor is it stored");
+    cluster.join_all(1..=1, |_| String::new());
+    cluster.run_until_still();
+    assert_eq!(
+        cluster.replicas_on(1),
+        6,
+        "it has its share as any new node"
+    );
+    cluster.leave(2);
+    assert!(words(forget(&mut cluster, 2)).contains("is a member of 6 partitions"));
+}
+
+#[test]
 fn nothing_is_moved_for_balance_until_the_cluster_has_been_quiet_for_a_while() {
     let mut cluster = Obedient::new(Settings::default());
     cluster.join_all(1..=2, |_| String::new());

@@ -77,6 +77,12 @@ impl Obedient {
         }
     }
 
+    /// The node's stream ends.
+    pub(crate) fn leave(&mut self, n: u64) {
+        self.nodes.remove(&node(n));
+        self.happens(Event::NodeLost { node: node(n) });
+    }
+
     pub(crate) fn create(&mut self, name: &str, partitions: u32, replicas: u32) {
         let request = Request::CreateTable(specification(name, partitions, replicas));
         assert_eq!(self.ask(request), None);
