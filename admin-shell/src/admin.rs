@@ -19,6 +19,8 @@ use types::Durability;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A table of many thousands of partitions takes seconds to create.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// A server that shows none for twice as long is left, however long a call may take: its system accepts connections also while it hangs.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// How long to ask again while meta servers answer that none of them leads: an election is over before.
 const ELECTION_PATIENCE: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -321,6 +323,8 @@ pub(crate) async fn connect(address: &str, call_timeout: Duration) -> Result<Cha
     endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(call_timeout)
+        .http2_keep_alive_interval(SIGN_OF_LIFE)
+        .keep_alive_timeout(SIGN_OF_LIFE)
         .connect()
         .await
         .map_err(|error| innermost(&error))

@@ -402,6 +402,11 @@ impl Table {
             Ok(_) => Error::Unavailable("too many requests are in flight".into()),
             Err(error) => error,
         };
+        let refused = match retry {
+            // An earlier attempt may be done.
+            Retry::As(_) => Error::OutcomeUnknown(refused.to_string()),
+            _ => refused,
+        };
         let mut out = Deliveries::default();
         out.settle(completion, 0, Err(refused));
         out.deliver(&core.budget);

@@ -165,6 +165,23 @@ async fn a_write_of_an_applications_own_id_takes_effect_once_however_often_it_is
 }
 
 #[tokio::test]
+async fn a_refused_write_of_an_applications_own_id_may_have_been_done_by_an_earlier_attempt() {
+    let cluster = Cluster::usual(1);
+    let table = impatient(&cluster).await;
+    let mut id = tulpar_client::RequestId::new(99, 5);
+    id.made = support::CLOCK;
+    cluster.script(|_, _| Act::Refuse(Refused::Busy, "too busy"));
+    assert!(matches!(
+        table.command_as(id, ["INCR", "n"]).await,
+        Err(Error::OutcomeUnknown(_))
+    ));
+    assert!(matches!(
+        table.command(["INCR", "n"]).await,
+        Err(Error::Timeout(_))
+    ));
+}
+
+#[tokio::test]
 async fn a_read_in_flight_on_a_lost_connection_is_sent_again() {
     let cluster = Cluster::usual(1);
     let table = cluster.client().await.table("t").await.unwrap();

@@ -102,6 +102,7 @@ async fn a_damaged_store_is_never_taken_for_a_shorter_history() {
     let whole = std::fs::read(&path).unwrap();
     let config = MetaConfig {
         listen: "127.0.0.1:0".into(),
+        http: String::new(),
         data_dir: directory.path().into(),
         ..MetaConfig::default()
     };

@@ -5,7 +5,7 @@ use commands::CommandSpec;
 use proto::common::NodeAddress;
 use proto::meta;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{Durability, NodeId, PartitionId, Slot, TableId, TableRules};
 
 /// Tables and nodes.
@@ -87,9 +87,19 @@ pub(crate) struct Address {
 }
 
 impl Known {
-    /// Takes in what the meta leader says. Whether anything changed.
-    pub(crate) fn learn(&mut self, cluster: meta::Cluster) -> bool {
+    /// Takes in what the meta leader says. Whether anything changed. `lost`: it has lost its store, and is told what this node knows: so what it
+    /// does not mention is not gone.
+    pub(crate) fn learn(&mut self, cluster: meta::Cluster, lost: bool) -> bool {
         let before = self.clone();
+        if cluster.complete && !lost {
+            let mentioned: BTreeSet<u32> = cluster
+                .tables
+                .iter()
+                .filter_map(|properties| Some(properties.table.as_ref()?.id))
+                .collect();
+            // Dropped while this node was away; another one may have the name by now.
+            self.tables.retain(|id, _| mentioned.contains(id));
+        }
         for node in cluster.nodes {
             let address = Address {
                 name: node.name,
@@ -192,5 +202,42 @@ impl Known {
             .iter()
             .find(|(_, table)| table.name.as_bytes() == name && !table.dropped)
             .map(|(&id, table)| (TableId(id), table))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(complete: bool, ids: &[u32]) -> meta::Cluster {
+        let table = |&id: &u32| meta::TableProperties {
+            table: Some(meta::Table {
+                id,
+                name: "t".into(),
+                partitions: 4,
+                ..meta::Table::default()
+            }),
+            ..meta::TableProperties::default()
+        };
+        meta::Cluster {
+            complete,
+            tables: ids.iter().map(table).collect(),
+            ..meta::Cluster::default()
+        }
+    }
+
+    #[test]
+    fn a_table_that_was_dropped_while_this_node_was_away_gives_up_its_name() {
+        let mut known = Known::default();
+        assert!(known.learn(told(true, &[5]), false));
+        assert!(known.learn(told(true, &[6]), false));
+        assert_eq!(known.named(b"t").map(|(id, _)| id), Some(TableId(6)));
+        assert_eq!(known.table(TableId(5)), None);
+        // News are about what they mention.
+        known.learn(told(false, &[]), false);
+        assert!(known.table(TableId(6)).is_some());
+        // A leader that has lost its store is told; what it does not know may be all that is left.
+        known.learn(told(true, &[]), true);
+        assert!(known.table(TableId(6)).is_some());
     }
 }

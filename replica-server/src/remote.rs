@@ -183,7 +183,7 @@ fn text(error: &Error) -> String {
 
 /// Whether a server's reason not to take writes is in Redis' form already.
 fn is_redis_error(text: &str) -> bool {
-    ["NOREPLICAS ", "MISCONF "]
+    ["NOREPLICAS ", "MISCONF ", "THROTTLED "]
         .iter()
         .any(|code| text.starts_with(code))
 }

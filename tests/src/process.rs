@@ -1,5 +1,6 @@
 //! What the kernel says of a process: whether it lives, how much memory it holds, what its threads do. And signals to it.
 
+use crate::poll::until;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::time::Duration;
 
@@ -25,6 +26,15 @@ pub fn terminate(number: u32) {
 /// Sends SIGSTOP: the process does nothing more until [`go_on`].
 pub fn stop(number: u32) {
     kill_process(pid(number), Signal::STOP).expect("the process is there to be stopped");
+    // One of its threads has to take the signal; until that one has its turn the others go on.
+    until("all threads are stopped", || {
+        let threads =
+            std::fs::read_dir(format!("/proc/{number}/task")).expect("the process is there");
+        threads.flatten().all(|thread| {
+            std::fs::read_to_string(thread.path().join("stat"))
+                .is_ok_and(|stat| stat.rsplit(')').next().unwrap_or("").starts_with(" T"))
+        })
+    });
 }
 
 /// Sends SIGCONT.

@@ -79,7 +79,7 @@ impl Op {
 
     /// How it ends when nothing is known of the last attempt but that it had no effect: so `otherwise`, if there was no other attempt.
     pub(crate) fn without_effect(&self, otherwise: Error) -> Error {
-        if self.lost {
+        if self.is_again() {
             Error::OutcomeUnknown(otherwise.to_string())
         } else {
             otherwise

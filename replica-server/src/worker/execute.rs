@@ -11,7 +11,7 @@ use crate::worker::reply::{
 use crate::worker::stale::patience;
 use crate::worker::waiting::{Again, Waiter};
 use bytes::Bytes;
-use commands::requests::RequestId;
+use commands::requests::{Attempt, RequestId};
 use commands::{CommandSpec, Flags, Interrupt, Reply};
 use engine::Ticket;
 use replication::Refusal;
@@ -94,7 +94,13 @@ impl Worker {
             Ok(())
         };
         let tried = if let Err(refused) = admitted {
-            Tried::Answer(Outcome::Refused(refused))
+            Tried::Answer(Outcome::Refused(match (to.named(), refused) {
+                // Another attempt of it may be done.
+                (Named::By(id), Refused::Unable(reason)) if id.attempt == Attempt::Again => {
+                    Refused::Unknown(reason)
+                }
+                (_, refused) => refused,
+            }))
         } else if h.held.blocks(spec, args) || h.is_changing() {
             Tried::Hold(None)
         } else {

@@ -262,10 +262,13 @@ impl Worker {
 
     fn meta_message(&self, message: meta::ToNode) {
         match message.message {
-            Some(to_node::Message::Welcome(welcome)) if welcome.tell => {
-                self.meta.knows(&self.known.borrow());
+            Some(to_node::Message::Welcome(welcome)) => {
+                self.meta_lost_all.set(welcome.tell);
+                if welcome.tell {
+                    self.meta.knows(&self.known.borrow());
+                }
             }
-            Some(to_node::Message::Welcome(_)) | None => {}
+            None => {}
             Some(to_node::Message::Stored(stored)) => {
                 for stored in stored.configurations {
                     let partition: PartitionId = stored.partition.unwrap_or_default().into();
@@ -319,7 +322,8 @@ impl Worker {
             }
             Some(to_node::Message::Delete(delete)) => self.delete_asked(delete),
             Some(to_node::Message::Cluster(cluster)) => {
-                let changed = self.known.borrow_mut().learn(cluster);
+                let lost = self.meta_lost_all.get();
+                let changed = self.known.borrow_mut().learn(cluster, lost);
                 if changed {
                     let known = self.known.borrow();
                     if let Err(error) = self.directory.keep(&known) {

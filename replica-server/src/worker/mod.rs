@@ -33,6 +33,7 @@ use crate::peers::checkpoint::Pace;
 use crate::peers::kept::KeptCheckpoints;
 use crate::peers::{Arrivals, Peers};
 use crate::room::Room;
+use crate::services::data::same_secret;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
 use crate::worker::stale::StaleReads;
@@ -109,6 +110,10 @@ pub(crate) struct Worker {
     pub(crate) timings: Arc<Timings>,
     /// Passwords are checked beside the worker's thread, one at a time: guessing costs the other clients nothing.
     pub(crate) password_checks: Semaphore,
+    /// What fitted last, by what is kept of it: clients that come back in crowds need no hash each. Of tables that are gone it is left behind.
+    fitting_passwords: RefCell<HashMap<String, String>>,
+    /// The meta leader that was joined last has lost its store.
+    pub(crate) meta_lost_all: Cell<bool>,
 }
 
 /// The node's replicas by place, and their places.
@@ -185,17 +190,27 @@ impl Worker {
             counted: Counted::default(),
             timings: parts.timings,
             password_checks: Semaphore::new(1),
+            fitting_passwords: RefCell::default(),
+            meta_lost_all: Cell::new(false),
         })
     }
 
     /// Whether `given` is the password of which `kept` is kept.
     pub(crate) async fn password_fits(&self, given: String, kept: String) -> bool {
+        let known = self.fitting_passwords.borrow().get(&kept).cloned();
+        if known.is_some_and(|known| same_secret(&given, &known)) {
+            return true;
+        }
         let Ok(_turn) = self.password_checks.acquire().await else {
             return false;
         };
-        tokio::task::spawn_blocking(move || proto::password::fits(&given, &kept))
-            .await
-            .unwrap_or(false)
+        let (asked, of) = (given.clone(), kept.clone());
+        let fits = tokio::task::spawn_blocking(move || proto::password::fits(&asked, &of));
+        let fits = fits.await.unwrap_or(false);
+        if fits {
+            self.fitting_passwords.borrow_mut().insert(kept, given);
+        }
+        fits
     }
 
     /// The replica of a partition, if this node has one.
