@@ -63,6 +63,7 @@ impl Leaders {
                 learns_per_node: 1,
                 // A learner that hangs must not keep a copy that is whole from its turn for longer than `availability` waits.
                 learn_patience: 20 * again,
+                balance_after: 10 * again,
                 ..Settings::default()
             },
             specifications: swarm
@@ -278,11 +279,7 @@ impl World {
             partition: partition::number(id),
         };
         match message {
-            // As many copies as wanted, on all nodes: nothing is moved, nothing removed.
-            ToNode::Welcome { .. }
-            | ToNode::Cluster { .. }
-            | ToNode::RemoveSecondary { .. }
-            | ToNode::HandOver { .. } => {}
+            ToNode::Welcome { .. } | ToNode::Cluster { .. } => {}
             ToNode::Stored(stored) => {
                 for (partition, configuration) in stored {
                     let known = replication::Event::ConfigurationKnown(configuration);
@@ -297,6 +294,22 @@ impl World {
             } => {
                 let add = replication::Event::AddLearner { node: learner };
                 self.tell(site(partition), delay, add);
+            }
+            ToNode::RemoveSecondary {
+                partition,
+                ballot,
+                node,
+            } => {
+                let remove = replication::Event::RemoveSecondary { ballot, node };
+                self.tell(site(partition), delay, remove);
+            }
+            ToNode::HandOver {
+                partition,
+                ballot,
+                node: to,
+            } => {
+                let asked = Local::HandOverAsked(ballot, to);
+                self.reach(delay, site(partition), None, asked);
             }
             ToNode::Delete {
                 ballot, partition, ..
@@ -368,6 +381,9 @@ impl World {
             let request = Request::CreateTable(specification);
             let token = Token(term.0);
             self.step_leader(term, Event::Asked { token, request });
+        }
+        if self.faults() && self.chance.percent(self.swarm.orders) {
+            self.order(term);
         }
         self.step_leader(term, Event::Tick { wall });
     }

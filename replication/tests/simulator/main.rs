@@ -5,7 +5,7 @@
 //! ```text
 //!   runner ── one run: opening, faults, healing ──► world ──► invariants, after every step
 //!     swarm ── what this seed may go through          ├── partition, clients ── requests
-//!     faults, scenes ── what happens of it            ├── meta ── guardian (a model), or leaders, streams (`placement`)
+//!     faults, scenes ── what happens of it            ├── meta ── guardian (a model), or leaders, streams, operators (`placement`)
 //!                                                     ├── network
 //!                                                     └── shell, storage ── node ── site ── disk ── log (`commit-log`), reading
 //! ```
@@ -25,6 +25,7 @@ mod log;
 mod meta;
 mod network;
 mod node;
+mod operators;
 mod partition;
 #[cfg(feature = "planted-bugs")]
 mod planted;

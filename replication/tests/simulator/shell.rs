@@ -40,6 +40,8 @@ pub(crate) enum Local {
     /// The meta leader wants a first replica, or one gone under the stored ballot.
     Open,
     DeleteAsked(Ballot),
+    /// The meta leader wants another primary of the configuration with that ballot.
+    HandOverAsked(Ballot, NodeId),
 }
 
 impl World {
@@ -92,6 +94,7 @@ impl World {
             Local::Answer(evaluation) => self.answer(at, &evaluation),
             Local::Open => self.open_replica(at),
             Local::DeleteAsked(ballot) => self.delete_asked(at, ballot),
+            Local::HandOverAsked(ballot, to) => self.hand_over_asked(at, ballot, to),
         }
     }
 

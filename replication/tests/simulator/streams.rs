@@ -6,8 +6,8 @@ use crate::network::META;
 use crate::site::At;
 use crate::world::{MS, Scheduled, World};
 use placement::{Event, NodeAddress, ReplicaReport, Soundness};
-use replication::{MetaStream, RoleKind};
-use types::{Ballot, Configuration};
+use replication::{Afterwards, MetaStream, RoleKind};
+use types::{Ballot, Configuration, NodeId};
 
 impl World {
     /// A node looks after its stream to the leader: opens it, reports, notices that it is gone.
@@ -209,6 +209,14 @@ impl World {
         {
             let excluded = replication::Deletion::Excluded(known.clone());
             self.step(at, replication::Event::Delete(excluded));
+        }
+    }
+    /// The leader wants another primary. What it decided for an earlier configuration counts no more.
+    pub(crate) fn hand_over_asked(&mut self, at: At, ballot: Ballot, to: NodeId) {
+        let replica = self.site(at).replica.as_ref();
+        if replica.is_some_and(|replica| replica.ballot() == ballot) {
+            let then = Afterwards::Stay;
+            self.step(at, replication::Event::HandOver { to, then });
         }
     }
 }

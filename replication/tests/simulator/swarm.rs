@@ -178,6 +178,8 @@ pub(crate) struct Swarm {
     /// How soon the meta leader's guardian looks again, and how often (percent) it clears superfluous copies away.
     pub(crate) repairs: u64,
     pub(crate) deletions: u64,
+    /// Percent of the real guardian's looks at which an operator wants something moved.
+    pub(crate) orders: u64,
     /// Percent of looks at which RocksDB flushes, so that the log may let go of something.
     pub(crate) flushes: u64,
     /// How little of a log is copied forward rather than flushed.
@@ -267,6 +269,7 @@ impl Swarm {
             retries: chance.pick(&[0, 5, 30]),
             repairs: chance.pick(&[20, 100, 400]) * MS,
             deletions: chance.pick(&[0, 5, 30, 80]),
+            orders: chance.pick(&[0, 0, 2, 10]),
             flushes: chance.pick(&[10, 40, 100]),
             tables: vec![Table::new(durability, segment, chance)],
             carry: ByteSize::kib(chance.pick(&[1, 4])),
