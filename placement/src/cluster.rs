@@ -424,6 +424,15 @@ impl Partition {
     pub(crate) fn holder(&self, node: NodeId) -> Option<&Holder> {
         self.holders.iter().find(|holder| holder.node == node)
     }
+
+    /// Whether its members' copies differ and no majority says which is right. Until an operator chooses, no copy is made, moved or removed of it for
+    /// order's sake: that would choose for him.
+    pub(crate) fn is_diverged(&self) -> bool {
+        let primary = self.stored.as_ref().map(|stored| stored.primary.node);
+        primary
+            .and_then(|primary| self.holder(primary))
+            .is_some_and(|holder| holder.diverged)
+    }
 }
 
 /// Counts a configuration's members in.

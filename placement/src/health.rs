@@ -44,8 +44,8 @@ pub enum Cure {
     Learning(NodeId),
     /// A node that had a copy is waited for, so long at most; then another one gets one.
     Waiting(Duration),
-    /// Nothing, until an operator decides whose copy goes.
-    Choice,
+    /// Nothing, until an operator decides whose copy goes. If a member is on this drained node, it stays there until then.
+    Choice(Option<NodeId>),
     /// One member goes.
     Shedding,
     /// The copy on this node is moved elsewhere.
@@ -192,15 +192,14 @@ impl Cluster {
         if stored.len() < wanted {
             return Some((Condition::Short, self.repair(now, id)));
         }
-        let differs = partition.holder(primary);
-        if differs.is_some_and(|holder| holder.diverged) {
-            return Some((Condition::Diverged, Cure::Choice));
+        let drained = nodes().find(|&node| self.is_drained(node));
+        if partition.is_diverged() {
+            return Some((Condition::Diverged, Cure::Choice(drained)));
         }
         if stored.len() > wanted {
             return Some((Condition::Surplus, Cure::Shedding));
         }
-        let drained = nodes().find(|&node| self.is_drained(node))?;
-        Some((Condition::Drained, Cure::Moving(drained)))
+        drained.map(|drained| (Condition::Drained, Cure::Moving(drained)))
     }
 
     /// What is done for a partition that has too few members.

@@ -175,6 +175,10 @@ impl Cluster {
         if pending {
             return;
         }
+        let arrived = matches!(shift, Shift::Replica { to, .. } if stored.contains(to));
+        if !arrived && partition.is_some_and(Partition::is_diverged) {
+            return self.end_move(id);
+        }
         match shift {
             Shift::Replica { from, to } => {
                 let short = stored.len() < wanted;
@@ -250,10 +254,10 @@ impl Cluster {
 
     /// A partition has more members than its table wants: one goes, a secondary. If it should be the primary, that one hands over first.
     pub(crate) fn shed(&mut self, now: Instant, id: PartitionId, actions: &mut Vec<Action>) {
-        let Some(stored) = self
+        let partition = self
             .partition(id)
-            .and_then(|partition| partition.stored.clone())
-        else {
+            .filter(|partition| !partition.is_diverged());
+        let Some(stored) = partition.and_then(|partition| partition.stored.clone()) else {
             return;
         };
         // A member that is gone is removed by its primary: then there is none too many.
@@ -383,6 +387,11 @@ impl Cluster {
         let unfit = |why: String| Err(Refusal::Unfit(why));
         if self.moves.contains_key(&id) {
             return unfit(format!("partition {id} is being moved already"));
+        }
+        if self.partition(id).is_some_and(Partition::is_diverged) {
+            return unfit(format!(
+                "the copies of partition {id} differ and no majority of them agrees: decide first which one goes"
+            ));
         }
         let (Shift::Replica { from, to } | Shift::Lead { from, to }) = shift;
         if !self.nodes.contains_key(&to) {

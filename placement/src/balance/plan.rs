@@ -128,6 +128,7 @@ impl Cluster {
                     bytes: bytes.unwrap_or(0),
                     locked: moving.is_some()
                         || partition.pending.is_some()
+                        || partition.is_diverged()
                         || members.len() != wanted
                         || !well,
                     members,
