@@ -55,12 +55,16 @@ impl Cluster {
         self.tables.insert(id, state);
     }
 
-    /// The table that has the name now; also one that is just being created, dropped or recalled.
+    /// The table that has the name now; also one that is just being created, dropped or recalled, or that is just getting the name.
     pub(crate) fn holds_name(&self, name: &str) -> Option<TableId> {
         let holds = |table: &&TableState| {
-            table.properties.name == name
-                && (table.properties.dropped_at.is_none()
-                    || matches!(table.change, Some(Change::Properties(..))))
+            let becomes = match &table.change {
+                Some(Change::Properties(changed, _)) => Some(changed),
+                Some(Change::Removal) | None => None,
+            };
+            let serves = table.properties.dropped_at.is_none() || becomes.is_some();
+            serves && table.properties.name == name
+                || becomes.is_some_and(|becomes| becomes.name == name)
         };
         self.tables
             .values()

@@ -140,6 +140,26 @@ fn a_renamed_table_is_the_same_table_and_its_old_name_is_free() {
 }
 
 #[test]
+fn a_name_is_taken_from_the_moment_a_table_is_renamed_to_it() {
+    let mut cluster = Driver::with_table(1, 1, 1);
+    cluster.create(2, specification("x", 1, 1));
+    cluster.stored();
+    cluster.drop_at(3, "x", 0);
+    cluster.stored();
+    cluster.create(4, specification("u", 1, 1));
+    cluster.stored();
+    rename(&mut cluster, "t", "x");
+    let taken = [answer(9, Err(Refusal::Exists("x".into())))];
+    assert_eq!(cluster.create(9, specification("x", 1, 1)), taken);
+    assert_eq!(cluster.recall(9, "x"), taken);
+    assert_eq!(rename(&mut cluster, "u", "x"), taken);
+    let busy = [answer(9, Err(Refusal::Busy("x".into())))];
+    assert_eq!(cluster.drop_at(9, "x", 0), busy, "it has not got it yet");
+    cluster.stored();
+    assert_eq!(cluster.cluster.table("x").unwrap().id, TableId(1));
+}
+
+#[test]
 fn a_change_of_a_table_that_is_being_changed_is_refused_until_the_first_is_stored() {
     let mut cluster = Driver::with_table(1, 1, 1);
     rename(&mut cluster, "t", "u");
