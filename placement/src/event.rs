@@ -225,7 +225,8 @@ pub enum Choice {
 /// What is to become of a table in service; `None`: it stays as it is. Its partitions and its durability are for ever.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TableChanges {
-    /// Copies. More are made at once, if there are nodes for them; fewer are removed one after the other.
+    /// Copies. More are made at once, if there are nodes for them and those there are are enough for writes until then; fewer are removed
+    /// one after the other.
     pub replicas: Option<u32>,
     /// Writes need so many members; 0: replicas / 2 + 1.
     pub min_replicas: Option<u32>,

@@ -174,6 +174,43 @@ fn a_change_of_a_table_that_is_being_changed_is_refused_until_the_first_is_store
 }
 
 #[test]
+fn more_copies_do_not_stop_writes_until_they_are_made() {
+    let raise = |replicas, min_replicas| TableChanges {
+        replicas: Some(replicas),
+        min_replicas,
+        ..TableChanges::default()
+    };
+    let why = |needed: u32, copies: u32| {
+        format!(
+            "writes to table 't' would need {needed} copies, and until new ones are made it has {copies}: raise its replicas with \
+             --min-replicas {copies} or less, and when the copies are there set --min-replicas 0"
+        )
+    };
+    for (before, changes, refused) in [
+        (1, raise(2, None), Some(why(2, 1))),
+        (1, raise(3, Some(0)), Some(why(2, 1))),
+        (1, raise(3, Some(2)), Some(why(2, 1))),
+        (1, raise(3, Some(1)), None),
+        (2, raise(4, None), Some(why(3, 2))),
+        (2, raise(4, Some(2)), None),
+        (2, raise(3, None), None),
+        (3, raise(5, None), None),
+    ] {
+        let mut cluster = Driver::with_table(5, 1, before);
+        let actions = alter(&mut cluster, changes.clone());
+        match refused {
+            Some(why) => assert_eq!(actions, [answer(9, Err(Refusal::Invalid(why)))]),
+            None => {
+                assert_eq!(written(&actions).len(), 1, "{before} and {changes:?}");
+                cluster.stored();
+                let wants = cluster.cluster.table("t").unwrap().replicas;
+                assert_eq!(Some(wants), changes.replicas);
+            }
+        }
+    }
+}
+
+#[test]
 fn more_copies_are_made_at_once() {
     let mut cluster = Driver::with_table(3, 1, 2);
     let changes = TableChanges {
