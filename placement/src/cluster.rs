@@ -114,6 +114,7 @@ pub(crate) struct Holder {
     pub(crate) committed: Decree,
     pub(crate) soundness: Soundness,
     pub(crate) learning: bool,
+    pub(crate) member: bool,
     pub(crate) diverged: bool,
     pub(crate) signature: LearnSignature,
     pub(crate) bytes: u64,
@@ -417,6 +418,15 @@ impl Cluster {
 impl TableState {
     pub(crate) fn is_live(&self) -> bool {
         self.created && self.properties.dropped_at.is_none()
+    }
+}
+
+impl Holder {
+    /// Whether it is a copy at all, and not what is there of one because its learn never ended. Who is no member by its own disk, and
+    /// learnt what it has, may be either.
+    pub(crate) fn is_copy(&self) -> bool {
+        let original = self.signature == LearnSignature::default();
+        !self.learning && (self.member || self.soundness == Soundness::Unsynced || original)
     }
 }
 

@@ -55,7 +55,7 @@ pub enum Cure {
 /// What became of the members of a partition none of which can go on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Loss {
-    /// Whose copies are damaged.
+    /// Whose copies are damaged, or never became whole.
     pub damaged: Vec<NodeId>,
     /// Whose copies lack what was not synced.
     pub unsynced: Vec<NodeId>,
@@ -229,11 +229,15 @@ impl Cluster {
                 loss.absent.push(node);
                 continue;
             }
-            match partition.holder(node).map(|holder| holder.soundness) {
-                Some(Soundness::Damaged) => loss.damaged.push(node),
-                Some(Soundness::Unsynced) => loss.unsynced.push(node),
-                // It has not reported yet, or what it has is a copy.
-                None | Some(Soundness::Whole) => return None,
+            // It has yet to report, or to hear that it is a member.
+            let holder = partition.holder(node)?;
+            match holder.soundness {
+                Soundness::Damaged => loss.damaged.push(node),
+                Soundness::Unsynced => loss.unsynced.push(node),
+                Soundness::Whole if holder.is_copy() || holder.ballot < stored.ballot => {
+                    return None;
+                }
+                Soundness::Whole => loss.damaged.push(node),
             }
         }
         Some(loss)
