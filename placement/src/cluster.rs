@@ -3,7 +3,7 @@
 use crate::balance::{Moving, Nudge};
 use crate::birth::Birth;
 use crate::duty::Waiting;
-use crate::guardian::Learn;
+use crate::guardian::{Learn, SHED_AT_ONCE};
 use crate::nodes::Node;
 use crate::outbox::Outbox;
 use crate::{
@@ -42,6 +42,10 @@ pub struct Cluster {
     pub(crate) learns: BTreeMap<PartitionId, Learn>,
     /// Partitions with more members than wanted.
     pub(crate) surplus: BTreeSet<PartitionId>,
+    /// Where the next look through `surplus` begins.
+    pub(crate) surplus_cursor: PartitionId,
+    /// How many of them may still be asked to get rid of one before the next tick.
+    pub(crate) sheds_left: usize,
     /// What their primaries were asked for last.
     pub(crate) nudges: BTreeMap<PartitionId, Nudge>,
     /// Replicas and leads on their way elsewhere.
@@ -160,6 +164,8 @@ impl Cluster {
             short_cursor: PartitionId::default(),
             learns: BTreeMap::new(),
             surplus: BTreeSet::new(),
+            surplus_cursor: PartitionId::default(),
+            sheds_left: SHED_AT_ONCE,
             nudges: BTreeMap::new(),
             moves: BTreeMap::new(),
             balancing: Balancing::default(),

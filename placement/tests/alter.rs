@@ -3,9 +3,12 @@
 mod driver;
 
 use driver::*;
-use placement::{Action, Answered, Document, Key, Refusal, Request, Table, TableChanges, Write};
+use placement::{
+    Action, Answered, Document, Key, Refusal, Request, Table, TableChanges, ToNode, Write,
+};
+use std::collections::BTreeSet;
 use std::time::Duration;
-use types::{Access, TableId};
+use types::{Access, Configuration, TableId};
 
 fn alter(cluster: &mut Driver, changes: TableChanges) -> Vec<Action> {
     let name = "t".into();
@@ -171,6 +174,55 @@ fn a_change_of_a_table_that_is_being_changed_is_refused_until_the_first_is_store
         action,
         Action::Answer { answer: Ok(Answered::Table(table)), .. } if table.name == "t"
     )));
+}
+
+/// Members that nodes are asked to go on without, or whose lead is to be handed over first.
+fn shed(actions: &[Action]) -> BTreeSet<u32> {
+    let asked = |action: &Action| match action {
+        Action::ToNode {
+            message: ToNode::RemoveSecondary { partition, .. } | ToNode::HandOver { partition, .. },
+            ..
+        } => Some(partition.index),
+        _ => None,
+    };
+    let all: Vec<u32> = actions.iter().filter_map(asked).collect();
+    let different: BTreeSet<u32> = all.iter().copied().collect();
+    assert_eq!(all.len(), different.len(), "each once");
+    different
+}
+
+#[test]
+fn copies_too_many_go_a_few_partitions_at_a_time_and_all_have_their_turn() {
+    let mut cluster = Driver::with_table(3, 1000, 3);
+    let changes = TableChanges {
+        replicas: Some(2),
+        ..TableChanges::default()
+    };
+    alter(&mut cluster, changes);
+    assert_eq!(shed(&cluster.stored()), BTreeSet::new());
+    // None of them answers, and nobody waits behind them; the first are asked again with the last.
+    let mut asked = BTreeSet::new();
+    for _ in 0..4 {
+        let next = shed(&cluster.pass(seconds(1), 1..=3));
+        assert_eq!(next.len(), 256);
+        asked.extend(next);
+    }
+    assert_eq!(asked.len(), 1000);
+    // What is stored meanwhile does not bring on more of them in the same tick.
+    cluster.pass(seconds(4), 1..=3);
+    let routes = cluster.cluster.routes(TableId(1)).unwrap();
+    let next = |stored: &Configuration| Configuration {
+        ballot: stored.ballot.next(),
+        ..stored.clone()
+    };
+    let same: Vec<(u32, Configuration)> = (0..)
+        .zip(routes.configurations().flatten().map(next))
+        .collect();
+    drop(routes);
+    for (index, same) in same {
+        cluster.propose(same.primary.node.0, p(index), same);
+    }
+    assert_eq!(shed(&cluster.stored()), BTreeSet::new());
 }
 
 #[test]

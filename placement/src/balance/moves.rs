@@ -267,9 +267,10 @@ impl Cluster {
         let asked = self.nudges.get(&id).filter(|nudge| {
             nudge.ballot == stored.ballot && now.since(nudge.at) < self.settings.ask_again
         });
-        if asked.is_some() {
+        if asked.is_some() || self.sheds_left == 0 {
             return;
         }
+        self.sheds_left -= 1;
         let nudge = Nudge {
             ballot: stored.ballot,
             at: now,
