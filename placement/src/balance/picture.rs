@@ -10,6 +10,8 @@ pub(super) struct Place {
     pub(super) zone: String,
     /// Whether it is to have replicas.
     pub(super) takes: bool,
+    /// Whether it is to have none.
+    pub(super) drained: bool,
 }
 
 /// A partition.

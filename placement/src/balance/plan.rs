@@ -96,9 +96,13 @@ impl Cluster {
         let mut picture = Picture::default();
         for (&id, node) in &self.nodes {
             if let Some(session) = &node.session {
-                let takes = node.duty == Duty::Serves && session.reported;
-                let zone = node.address.zone.clone();
-                picture.places.insert(id, Place { zone, takes });
+                let drained = node.duty == Duty::Drained;
+                let place = Place {
+                    zone: node.address.zone.clone(),
+                    takes: !drained && session.reported,
+                    drained,
+                };
+                picture.places.insert(id, place);
             }
         }
         for table in self.live() {
@@ -194,8 +198,8 @@ fn targets(picture: &Picture, table: TableId) -> Vec<NodeId> {
 }
 
 fn drain(picture: &Picture) -> Vec<Step> {
-    let leaves = |node: &NodeId| picture.places.get(node).is_some_and(|place| !place.takes);
-    if !picture.places.values().any(|place| !place.takes) {
+    let leaves = |node: &NodeId| picture.places.get(node).is_some_and(|place| place.drained);
+    if !picture.places.values().any(|place| place.drained) {
         return vec![];
     }
     for (&table, all) in &picture.tables {

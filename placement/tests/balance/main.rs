@@ -6,7 +6,7 @@ mod obedient;
 
 use driver::*;
 use obedient::Obedient;
-use placement::{Balancing, Duty, Reason, Refusal, Request, Settings};
+use placement::{Balancing, Duty, Reason, Refusal, Request, Settings, Shift};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
@@ -144,6 +144,28 @@ fn a_drained_node_ends_with_nothing_though_the_balancer_is_paused() {
     pause(&mut cluster, Balancing::Running);
     cluster.run_until_still();
     assert!(cluster.replicas_on(1) > 0);
+}
+
+#[test]
+fn a_node_that_has_not_reported_yet_is_no_drained_one() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=4, |_| String::new());
+    cluster.create("t", 8, 2);
+    let cluster = &mut cluster.driver;
+    cluster.join(2, 2);
+    assert_eq!(cluster.cluster.plan(10), [], "what it has stays on it");
+    let (node, duty) = (node(1), Duty::Drained);
+    cluster.ask(2, Request::SetDuty { node, duty });
+    cluster.stored();
+    let plan = cluster.cluster.plan(100);
+    assert_eq!(plan.len(), 4, "what node 1 has goes: {plan:?}");
+    for step in plan {
+        let Shift::Replica { from, to } = step.shift else {
+            panic!("{step:?}")
+        };
+        assert_eq!((from, step.reason), (node, Reason::Drain));
+        assert_ne!(to, NodeId(2), "it may have more than is known yet");
+    }
 }
 
 #[test]
