@@ -50,6 +50,8 @@ pub struct Cluster {
     pub(crate) nudges: BTreeMap<PartitionId, Nudge>,
     /// Replicas and leads on their way elsewhere.
     pub(crate) moves: BTreeMap<PartitionId, Moving>,
+    /// Where moves were given up, and until when none is planned there again.
+    pub(crate) barred: BTreeMap<(PartitionId, NodeId), Instant>,
     /// Whether the balancer starts any by itself.
     pub(crate) balancing: Balancing,
     /// When a node or a member last came or went.
@@ -168,6 +170,7 @@ impl Cluster {
             sheds_left: SHED_AT_ONCE,
             nudges: BTreeMap::new(),
             moves: BTreeMap::new(),
+            barred: BTreeMap::new(),
             balancing: Balancing::default(),
             unrest: now,
             plan_after: now,
@@ -439,6 +442,12 @@ impl Holder {
 impl Partition {
     pub(crate) fn holder(&self, node: NodeId) -> Option<&Holder> {
         self.holders.iter().find(|holder| holder.node == node)
+    }
+
+    /// What a copy of it takes on a disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bytes = self.holders.iter().map(|holder| holder.bytes);
+        bytes.max().unwrap_or(0)
     }
 
     /// Whether its members' copies differ and no majority says which is right. Until an operator chooses, no copy is made, moved or removed of it for

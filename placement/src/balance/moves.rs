@@ -15,6 +15,12 @@ use types::{Ballot, Configuration, Instant, NodeId, PartitionId};
 /// A learner or successor that was asked for so often without a sign of it is given up.
 const PATIENCE: usize = 20;
 
+/// A copy that comes in more slowly, in bytes a second, than this, beyond the patience for any learn, does not come.
+const SLOWEST: u64 = 4 << 20;
+
+/// For how long no move is planned to where one was given up.
+const BARRED: Duration = Duration::from_mins(10);
+
 /// How long a plan that found nothing is believed while nothing but the sizes of replicas can have changed.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
@@ -87,6 +93,7 @@ impl Cluster {
 
     /// Starts as many moves as there is room for. Operators' wishes do not wait for quiet.
     pub(crate) fn balance(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.barred.retain(|_, until| now < *until);
         let ids: Vec<PartitionId> = self.moves.keys().copied().collect();
         for id in ids {
             self.pursue(now, id, actions);
@@ -194,17 +201,23 @@ impl Cluster {
                 let learning = partition
                     .and_then(|partition| partition.holder(to))
                     .is_some_and(|holder| holder.learning);
+                if self.is_too_long(now, id) {
+                    return self.give_up(now, id, to);
+                }
                 if self.is_due(now, id) {
                     if self.is_hopeless(id) && !learning {
-                        return self.end_move(id);
+                        return self.give_up(now, id, to);
                     }
                     self.ask_to_teach(now, id, &stored, to, actions);
                 }
             }
             Shift::Lead { to, .. } => {
                 let secondary = stored.contains(to) && stored.primary.node != to;
-                if !secondary || !self.is_alive(to) || self.is_hopeless(id) {
+                if !secondary || !self.is_alive(to) {
                     return self.end_move(id);
+                }
+                if self.is_hopeless(id) {
+                    return self.give_up(now, id, to);
                 }
                 if self.is_due(now, id) {
                     let message = ToNode::HandOver {
@@ -236,6 +249,21 @@ impl Cluster {
         self.moves
             .get(&id)
             .is_some_and(|moving| moving.asks > PATIENCE)
+    }
+
+    /// Whether a copy should have arrived by now, as large as it is.
+    fn is_too_long(&self, now: Instant, id: PartitionId) -> bool {
+        let bytes = self.partition(id).map_or(0, Partition::bytes);
+        let patience = self.settings.learn_patience + Duration::from_secs(bytes / SLOWEST);
+        self.moves
+            .get(&id)
+            .is_some_and(|moving| now.since(moving.since) >= patience)
+    }
+
+    /// Ends a move that leads to nothing; the next plan is another one.
+    fn give_up(&mut self, now: Instant, id: PartitionId, to: NodeId) {
+        self.barred.insert((id, to), now + BARRED);
+        self.end_move(id);
     }
 
     pub(crate) fn end_move(&mut self, id: PartitionId) {

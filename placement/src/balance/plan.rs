@@ -126,10 +126,11 @@ impl Cluster {
                     None => {}
                 }
                 let well = members.iter().all(|node| picture.places.contains_key(node));
-                let bytes = partition.holders.iter().map(|holder| holder.bytes).max();
+                let barred = self.barred.range((id, NodeId(0))..=(id, NodeId(u64::MAX)));
                 picture.add(Placed {
                     id,
-                    bytes: bytes.unwrap_or(0),
+                    bytes: partition.bytes(),
+                    barred: barred.map(|(&(_, node), _)| node).collect(),
                     locked: moving.is_some()
                         || partition.pending.is_some()
                         || partition.is_diverged()
@@ -215,7 +216,7 @@ fn drain(picture: &Picture) -> Vec<Step> {
                 .copied()
                 .find(|&to| picture.may_move(placed, from, to))
                 .or_else(|| {
-                    let free = |to: &NodeId| !placed.members.contains(to);
+                    let free = |to: &NodeId| placed.may_take(*to);
                     order.iter().copied().find(free)
                 });
             if let Some(to) = to {
@@ -248,7 +249,7 @@ fn zones(picture: &Picture) -> Vec<Step> {
             let order = order.get_or_insert_with(|| targets(picture, table));
             // Rather a secondary than the primary: no lead has to be handed over.
             for &from in placed.members.iter().rev() {
-                for &to in order.iter().filter(|to| !placed.members.contains(to)) {
+                for &to in order.iter().filter(|to| placed.may_take(**to)) {
                     let moved: Vec<NodeId> = placed
                         .members
                         .iter()
@@ -402,11 +403,11 @@ fn primaries_of_tables(picture: &Picture) -> Vec<Step> {
             if let Some((&primary, secondaries)) = placed.members.split_first() {
                 let way = ways.entry(primary).or_default();
                 for &secondary in secondaries {
-                    if picture
+                    let takes = picture
                         .places
                         .get(&secondary)
-                        .is_some_and(|place| place.takes)
-                    {
+                        .is_some_and(|place| place.takes);
+                    if takes && !placed.barred.contains(&secondary) {
                         way.entry(secondary).or_insert(placed.id);
                     }
                 }
@@ -479,6 +480,7 @@ fn primaries(picture: &Picture) -> Vec<Step> {
             };
             let better = |&&to: &&NodeId| {
                 takers.contains(&to)
+                    && !placed.barred.contains(&to)
                     && leads(from) >= leads(to) + 2
                     && of_table(from) > of_table(to)
             };
