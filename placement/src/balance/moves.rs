@@ -21,7 +21,7 @@ const SLOWEST: u64 = 4 << 20;
 /// For how long no move is planned to where one was given up.
 const BARRED: Duration = Duration::from_mins(10);
 
-/// How long a plan that found nothing is believed while nothing but the sizes of replicas can have changed.
+/// How long a plan that found nothing to start is believed while nothing but the sizes of replicas can have changed.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// A step being carried out.
@@ -111,11 +111,11 @@ impl Cluster {
             return;
         };
         let steps = plan::plan(&mut self.picture(), extent, 4 * room);
-        if steps.is_empty() {
-            self.plan_after = now + LOOK_AGAIN;
-        }
+        // As long as nothing can be started, a plan is the same; the end of a move brings on the next one.
+        self.plan_after = now + LOOK_AGAIN;
         for step in steps {
             if self.may_start(&step) {
+                self.plan_after = now;
                 self.start(now, step);
                 self.pursue(now, step.partition, actions);
             }

@@ -103,6 +103,10 @@ impl Picture {
             .unwrap_or_default()
     }
 
+    pub(super) fn zone(&self, node: NodeId) -> &str {
+        self.places.get(&node).map_or("", |place| &place.zone)
+    }
+
     /// Nodes that are to have replicas.
     pub(super) fn takers(&self) -> Vec<NodeId> {
         let takes = |(&node, place): (&NodeId, &Place)| place.takes.then_some(node);

@@ -228,22 +228,24 @@ fn drain(picture: &Picture) -> Vec<Step> {
 }
 
 fn zones(picture: &Picture) -> Vec<Step> {
-    let mut known: Vec<&str> = picture
-        .places
-        .values()
-        .filter(|place| place.takes)
-        .map(|place| &place.zone[..])
-        .collect();
+    let places = || picture.places.values().filter(|place| place.takes);
+    let mut known: Vec<&str> = places().map(|place| &place.zone[..]).collect();
     known.sort_unstable();
     known.dedup();
     if known.len() < 2 {
         return vec![];
     }
+    // A node without a zone crowds nobody.
+    let without = places().filter(|place| place.zone.is_empty()).count();
+    let named = known.iter().filter(|zone| !zone.is_empty()).count();
+    let takes = |node: &NodeId| picture.places.get(node).is_some_and(|place| place.takes);
     for (&table, all) in &picture.tables {
         let mut order = None;
         for placed in all.iter().filter(|placed| !placed.locked) {
             let crowding = picture.crowding(&placed.members);
-            if crowding == 0 {
+            // With fewer zones than members some are crowded for ever: that is not looked at in vain.
+            let least = placed.members.len().saturating_sub(named + without);
+            if crowding == 0 || crowding <= least && placed.members.iter().all(takes) {
                 continue;
             }
             let order = order.get_or_insert_with(|| targets(picture, table));
@@ -280,10 +282,17 @@ fn leaving<'a>(
             if placed.locked || is_primary != leads || !placed.members.contains(&from) {
                 continue;
             }
-            let may = |to: &&NodeId| picture.may_move(placed, from, **to);
-            let fitting = order.iter().take_while(|&&to| fits(to)).take(TARGETS);
-            if let Some(&to) = fitting.clone().find(may) {
-                return Some((placed, to));
+            // What crowds a zone does so on each of its nodes.
+            let mut full: Vec<&str> = Vec::new();
+            for &to in order.iter().take_while(|&&to| fits(to)).take(TARGETS) {
+                let zone = picture.zone(to);
+                if !placed.may_take(to) || full.contains(&zone) {
+                    continue;
+                }
+                if picture.may_move(placed, from, to) {
+                    return Some((placed, to));
+                }
+                full.push(zone);
             }
         }
     }

@@ -202,6 +202,20 @@ fn a_copy_that_never_arrives_is_given_up_and_another_node_gets_it() {
 }
 
 #[test]
+fn zones_that_have_to_be_crowded_are_left_alone_until_there_is_another() {
+    let mut cluster = Obedient::new(eager());
+    let zone = |n: u64| format!("zone-{}", n % 2);
+    cluster.join_all(1..=4, zone);
+    cluster.create("t", 8, 3);
+    cluster.run_until_still();
+    assert_eq!(cluster.driver.cluster.plan(10), []);
+    cluster.join_all(5..=5, |_| "zone-2".into());
+    let plan = cluster.driver.cluster.plan(8);
+    let reasons: Vec<Reason> = plan.iter().map(|step| step.reason).collect();
+    assert_eq!(reasons, [Reason::Zones; 8]);
+}
+
+#[test]
 fn a_node_that_has_not_reported_yet_is_no_drained_one() {
     let mut cluster = Obedient::new(eager());
     cluster.join_all(1..=4, |_| String::new());
