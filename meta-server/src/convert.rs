@@ -150,6 +150,7 @@ fn replica(wire: &meta::ReplicaReport) -> Result<ReplicaReport, BadMessage> {
         signature: wire.signature.map(Into::into).unwrap_or_default(),
         bytes: wire.bytes,
         learning: wire.learning,
+        member: wire.member,
         diverged: wire.diverged,
     })
 }

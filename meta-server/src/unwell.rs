@@ -71,7 +71,11 @@ pub(crate) fn cure(cure: &Cure, name: impl Fn(NodeId) -> String) -> String {
             "waits {} for a server that had a copy, then another gets one",
             span(*left)
         ),
-        Cure::Choice => "stays as it is until an operator decides whose copy goes".into(),
+        Cure::Choice(None) => "stays as it is until an operator decides whose copy goes".into(),
+        Cure::Choice(Some(drained)) => format!(
+            "stays as it is, on {} too, which is drained, until an operator decides whose copy goes",
+            name(*drained)
+        ),
         Cure::Shedding => "one copy goes".into(),
         Cure::Moving(node) => format!("the copy on {} is moved elsewhere", name(*node)),
     }

@@ -67,6 +67,7 @@ impl Cluster {
             check_copies(changed.replicas, changed.min_replicas)?;
             if changed.replicas > table.properties.replicas {
                 self.check_nodes(changed.replicas)?;
+                check_raise(&table.properties, &changed)?;
             }
             Ok(())
         });
@@ -159,6 +160,19 @@ fn check_copies(replicas: u32, min_replicas: u32) -> Result<(), Refusal> {
     if min_replicas > replicas {
         return Err(Refusal::Invalid(format!(
             "writes can not need {min_replicas} members of {replicas} replicas"
+        )));
+    }
+    Ok(())
+}
+
+/// More copies take a while to be made: until then there are as many as before, and they must be enough for writes.
+fn check_raise(before: &Table, changed: &Table) -> Result<(), Refusal> {
+    let (copies, needed) = (before.replicas, changed.members_for_writes());
+    if needed > copies {
+        return Err(Refusal::Invalid(format!(
+            "writes to table '{}' would need {needed} copies, and until new ones are made it has {copies}: raise its replicas with \
+             --min-replicas {copies} or less, and when the copies are there set --min-replicas 0",
+            before.name
         )));
     }
     Ok(())

@@ -271,6 +271,7 @@ impl Holder {
             committed: Decree::ZERO,
             soundness: Soundness::Whole,
             learning: false,
+            member: false,
             diverged: false,
             signature: LearnSignature::default(),
             bytes: 0,

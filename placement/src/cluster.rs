@@ -3,7 +3,7 @@
 use crate::balance::{Moving, Nudge};
 use crate::birth::Birth;
 use crate::duty::Waiting;
-use crate::guardian::Learn;
+use crate::guardian::{Learn, SHED_AT_ONCE};
 use crate::nodes::Node;
 use crate::outbox::Outbox;
 use crate::{
@@ -42,10 +42,16 @@ pub struct Cluster {
     pub(crate) learns: BTreeMap<PartitionId, Learn>,
     /// Partitions with more members than wanted.
     pub(crate) surplus: BTreeSet<PartitionId>,
+    /// Where the next look through `surplus` begins.
+    pub(crate) surplus_cursor: PartitionId,
+    /// How many of them may still be asked to get rid of one before the next tick.
+    pub(crate) sheds_left: usize,
     /// What their primaries were asked for last.
     pub(crate) nudges: BTreeMap<PartitionId, Nudge>,
     /// Replicas and leads on their way elsewhere.
     pub(crate) moves: BTreeMap<PartitionId, Moving>,
+    /// Where moves were given up, and until when none is planned there again.
+    pub(crate) barred: BTreeMap<(PartitionId, NodeId), Instant>,
     /// Whether the balancer starts any by itself.
     pub(crate) balancing: Balancing,
     /// When a node or a member last came or went.
@@ -114,6 +120,7 @@ pub(crate) struct Holder {
     pub(crate) committed: Decree,
     pub(crate) soundness: Soundness,
     pub(crate) learning: bool,
+    pub(crate) member: bool,
     pub(crate) diverged: bool,
     pub(crate) signature: LearnSignature,
     pub(crate) bytes: u64,
@@ -159,8 +166,11 @@ impl Cluster {
             short_cursor: PartitionId::default(),
             learns: BTreeMap::new(),
             surplus: BTreeSet::new(),
+            surplus_cursor: PartitionId::default(),
+            sheds_left: SHED_AT_ONCE,
             nudges: BTreeMap::new(),
             moves: BTreeMap::new(),
+            barred: BTreeMap::new(),
             balancing: Balancing::default(),
             unrest: now,
             plan_after: now,
@@ -420,9 +430,33 @@ impl TableState {
     }
 }
 
+impl Holder {
+    /// Whether it is a copy at all, and not what is there of one because its learn never ended. Who is no member by its own disk, and
+    /// learnt what it has, may be either.
+    pub(crate) fn is_copy(&self) -> bool {
+        let original = self.signature == LearnSignature::default();
+        !self.learning && (self.member || self.soundness == Soundness::Unsynced || original)
+    }
+}
+
 impl Partition {
     pub(crate) fn holder(&self, node: NodeId) -> Option<&Holder> {
         self.holders.iter().find(|holder| holder.node == node)
+    }
+
+    /// What a copy of it takes on a disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bytes = self.holders.iter().map(|holder| holder.bytes);
+        bytes.max().unwrap_or(0)
+    }
+
+    /// Whether its members' copies differ and no majority says which is right. Until an operator chooses, no copy is made, moved or removed of it for
+    /// order's sake: that would choose for him.
+    pub(crate) fn is_diverged(&self) -> bool {
+        let primary = self.stored.as_ref().map(|stored| stored.primary.node);
+        primary
+            .and_then(|primary| self.holder(primary))
+            .is_some_and(|holder| holder.diverged)
     }
 }
 

@@ -171,6 +171,14 @@ pub struct Table {
 }
 
 impl Table {
+    /// How many members writes need.
+    pub(crate) fn members_for_writes(&self) -> u32 {
+        match self.min_replicas {
+            0 => self.replicas / 2 + 1,
+            chosen => chosen,
+        }
+    }
+
     /// How many pages its configurations fill.
     pub(crate) fn pages(&self) -> u32 {
         self.partitions.div_ceil(PAGE_PARTITIONS)

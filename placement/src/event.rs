@@ -116,6 +116,8 @@ pub struct ReplicaReport {
     pub bytes: u64,
     /// It is learning.
     pub learning: bool,
+    /// By its own disk it is a member of the newest configuration that it knows.
+    pub member: bool,
     /// It is the primary, and at their last comparison the members' copies differed with no majority to say which is right.
     pub diverged: bool,
 }
@@ -225,7 +227,8 @@ pub enum Choice {
 /// What is to become of a table in service; `None`: it stays as it is. Its partitions and its durability are for ever.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TableChanges {
-    /// Copies. More are made at once, if there are nodes for them; fewer are removed one after the other.
+    /// Copies. More are made at once, if there are nodes for them and those there are are enough for writes until then; fewer are removed
+    /// one after the other.
     pub replicas: Option<u32>,
     /// Writes need so many members; 0: replicas / 2 + 1.
     pub min_replicas: Option<u32>,

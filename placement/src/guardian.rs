@@ -23,8 +23,8 @@ use types::{Ballot, Configuration, Durability, Instant, Member, NodeId, Partitio
 /// Short partitions looked at in one go at most; the others have their turn a tick later.
 const GLANCES: usize = 4096;
 
-/// Partitions that get rid of a member at a time: each is a short pause of its writes.
-const SHED_AT_ONCE: usize = 256;
+/// Partitions that are asked to get rid of a member between two ticks: each is a short pause of its writes, and a place in its node's queue.
+pub(crate) const SHED_AT_ONCE: usize = 256;
 
 /// A learn that was asked for and is not yet seen done.
 #[derive(Clone, Debug)]
@@ -120,10 +120,20 @@ impl Cluster {
         }
     }
 
-    /// Looks after partitions with more members than wanted, a bounded number each time.
+    /// Looks after partitions with more members than wanted, in turn, until so many were asked to get rid of one.
     pub(crate) fn shed_some(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let turn: Vec<PartitionId> = self.surplus.iter().copied().take(SHED_AT_ONCE).collect();
+        self.sheds_left = SHED_AT_ONCE;
+        let after = self.surplus.range(self.surplus_cursor..);
+        let before = self.surplus.range(..self.surplus_cursor);
+        let turn: Vec<PartitionId> = after.chain(before).copied().take(GLANCES).collect();
         for id in turn {
+            if self.sheds_left == 0 {
+                break;
+            }
+            self.surplus_cursor = PartitionId {
+                index: id.index + 1,
+                ..id
+            };
             self.look_after(now, id, actions);
         }
     }

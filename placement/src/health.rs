@@ -44,8 +44,8 @@ pub enum Cure {
     Learning(NodeId),
     /// A node that had a copy is waited for, so long at most; then another one gets one.
     Waiting(Duration),
-    /// Nothing, until an operator decides whose copy goes.
-    Choice,
+    /// Nothing, until an operator decides whose copy goes. If a member is on this drained node, it stays there until then.
+    Choice(Option<NodeId>),
     /// One member goes.
     Shedding,
     /// The copy on this node is moved elsewhere.
@@ -55,7 +55,7 @@ pub enum Cure {
 /// What became of the members of a partition none of which can go on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Loss {
-    /// Whose copies are damaged.
+    /// Whose copies are damaged, or never became whole.
     pub damaged: Vec<NodeId>,
     /// Whose copies lack what was not synced.
     pub unsynced: Vec<NodeId>,
@@ -192,15 +192,14 @@ impl Cluster {
         if stored.len() < wanted {
             return Some((Condition::Short, self.repair(now, id)));
         }
-        let differs = partition.holder(primary);
-        if differs.is_some_and(|holder| holder.diverged) {
-            return Some((Condition::Diverged, Cure::Choice));
+        let drained = nodes().find(|&node| self.is_drained(node));
+        if partition.is_diverged() {
+            return Some((Condition::Diverged, Cure::Choice(drained)));
         }
         if stored.len() > wanted {
             return Some((Condition::Surplus, Cure::Shedding));
         }
-        let drained = nodes().find(|&node| self.is_drained(node))?;
-        Some((Condition::Drained, Cure::Moving(drained)))
+        drained.map(|drained| (Condition::Drained, Cure::Moving(drained)))
     }
 
     /// What is done for a partition that has too few members.
@@ -230,11 +229,15 @@ impl Cluster {
                 loss.absent.push(node);
                 continue;
             }
-            match partition.holder(node).map(|holder| holder.soundness) {
-                Some(Soundness::Damaged) => loss.damaged.push(node),
-                Some(Soundness::Unsynced) => loss.unsynced.push(node),
-                // It has not reported yet, or what it has is a copy.
-                None | Some(Soundness::Whole) => return None,
+            // It has yet to report, or to hear that it is a member.
+            let holder = partition.holder(node)?;
+            match holder.soundness {
+                Soundness::Damaged => loss.damaged.push(node),
+                Soundness::Unsynced => loss.unsynced.push(node),
+                Soundness::Whole if holder.is_copy() || holder.ballot < stored.ballot => {
+                    return None;
+                }
+                Soundness::Whole => loss.damaged.push(node),
             }
         }
         Some(loss)

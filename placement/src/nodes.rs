@@ -324,6 +324,7 @@ impl Holder {
             committed: replica.committed,
             soundness: replica.soundness,
             learning: replica.learning,
+            member: replica.member,
             diverged: replica.diverged,
             signature: replica.signature,
             bytes: replica.bytes,

@@ -1,11 +1,12 @@
 //! A partition that no member can go on with: what an operator may choose, and what each choice costs.
 //!
-//! Told first, with a word for each choice; done when the word comes back. It is made of the configuration and of what the copy holds, so that it
+//! Told first, with a word for each choice; done when the word comes back. It is made of the configuration and of what every copy holds, so that it
 //! fits nothing else: what changes meanwhile has to be looked at anew. Whoever is chosen goes on alone in a new recovery epoch (rule C6), in which
 //! all other copies are worthless, also those that come back.
 
 use crate::cluster::{Holder, Partition};
 use crate::{Action, Answered, Choice, Cluster, Finding, Loss, Refusal, Soundness, Token};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use types::{Ballot, Configuration, Decree, Instant, LearnSignature, Member, NodeId, PartitionId};
 
 /// What can be done for a partition whose members are lost.
@@ -96,7 +97,7 @@ impl Cluster {
         let mut rescuers: Vec<Rescuer> = partition
             .holders
             .iter()
-            .filter(|holder| holder.soundness != Soundness::Damaged && !holder.learning)
+            .filter(|holder| holder.soundness != Soundness::Damaged && holder.is_copy())
             // Nothing that was ever in the partition is in it.
             .filter(|holder| holder.ballot > Ballot::ZERO)
             .map(|holder| rescuer(partition, stored, holder))
@@ -108,10 +109,14 @@ impl Cluster {
                 rescuer.prepared,
             ))
         });
+        let seen = seen(&rescuers);
+        for rescuer in &mut rescuers {
+            rescuer.word = format!("{}-{seen}", rescuer.word);
+        }
         if self.blank_node(partition).is_some() {
             rescuers.push(Rescuer {
                 choice: Choice::Nothing,
-                word: format!("nothing-{}", next_ballot(partition, stored).0),
+                word: format!("nothing-{}-{seen}", next_ballot(partition, stored).0),
                 member: false,
                 unsynced: false,
                 prepared: Decree::ZERO,
@@ -193,6 +198,17 @@ impl Cluster {
         self.run_errands(now, member.node, actions);
         Ok(())
     }
+}
+
+/// All copies there are, in short: whoever chose one of them did not know of a better one that comes later.
+fn seen(rescuers: &[Rescuer]) -> String {
+    let mut hasher = DefaultHasher::new();
+    for rescuer in rescuers {
+        rescuer.word.hash(&mut hasher);
+        (rescuer.member, rescuer.unsynced, rescuer.epoch).hash(&mut hasher);
+        (rescuer.prepared, rescuer.committed, rescuer.ballot).hash(&mut hasher);
+    }
+    format!("{:08x}", hasher.finish() as u32)
 }
 
 /// A ballot that no replica knows yet: a store that lost its last writes may be behind them.

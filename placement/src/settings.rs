@@ -21,7 +21,8 @@ pub struct Settings {
     /// Learns that go on towards one node at a time.
     pub learns_per_node: usize,
     /// How long a node that was asked to learn has its turn. Without an end by then another one with a copy has it, or, once the repair
-    /// delay is over, any other; a node that is seen learning goes on if nobody else has a copy.
+    /// delay is over, any other; a node that is seen learning goes on if nobody else has a copy. For balance or a drain nobody learns longer,
+    /// but for what the size of the copy takes.
     pub learn_patience: Duration,
     /// How long no node and no member comes or goes before replicas are moved for balance.
     pub balance_after: Duration,

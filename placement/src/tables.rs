@@ -55,12 +55,16 @@ impl Cluster {
         self.tables.insert(id, state);
     }
 
-    /// The table that has the name now; also one that is just being created, dropped or recalled.
+    /// The table that has the name now; also one that is just being created, dropped or recalled, or that is just getting the name.
     pub(crate) fn holds_name(&self, name: &str) -> Option<TableId> {
         let holds = |table: &&TableState| {
-            table.properties.name == name
-                && (table.properties.dropped_at.is_none()
-                    || matches!(table.change, Some(Change::Properties(..))))
+            let becomes = match &table.change {
+                Some(Change::Properties(changed, _)) => Some(changed),
+                Some(Change::Removal) | None => None,
+            };
+            let serves = table.properties.dropped_at.is_none() || becomes.is_some();
+            serves && table.properties.name == name
+                || becomes.is_some_and(|becomes| becomes.name == name)
         };
         self.tables
             .values()
@@ -256,13 +260,30 @@ impl Cluster {
         self.run_all_errands(now, actions);
     }
 
+    fn has_too_many(&self, id: PartitionId) -> bool {
+        let stored = self
+            .partition(id)
+            .and_then(|partition| partition.stored.as_ref());
+        let wanted = self
+            .tables
+            .get(&id.table)
+            .map(|table| table.properties.replicas as usize);
+        stored.map(types::Configuration::len) > wanted
+    }
+
     fn look_after_table(&mut self, now: Instant, id: TableId, actions: &mut Vec<Action>) {
         let partitions = self
             .tables
             .get(&id)
             .map_or(0, |table| table.properties.partitions);
         for index in 0..partitions {
-            self.look_after(now, PartitionId { table: id, index }, actions);
+            let id = PartitionId { table: id, index };
+            if self.has_too_many(id) {
+                // All at once they would overflow the nodes' queues: they have their turn.
+                self.surplus.insert(id);
+            } else {
+                self.look_after(now, id, actions);
+            }
         }
     }
 }

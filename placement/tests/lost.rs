@@ -7,7 +7,7 @@ use placement::{
     Action, Answered, Choice, Event, Finding, Loss, Rebuild, Refusal, ReplicaReport, Request,
     Rescue, Soundness, ToNode,
 };
-use types::{Ballot, Configuration, Decree, PartitionId, TableId};
+use types::{Ballot, Configuration, Decree, Incarnation, LearnSignature, PartitionId, TableId};
 
 fn rescue(
     cluster: &mut Driver,
@@ -120,6 +120,83 @@ fn a_word_is_good_for_what_it_was_given_for_and_nothing_else() {
         refused.to_string().contains("changed meanwhile"),
         "{refused}"
     );
+}
+
+#[test]
+fn a_word_is_refused_when_a_better_copy_has_come_back_since_it_was_given() {
+    let mut cluster = Driver::with_table(2, 1, 2);
+    cluster.lost(1);
+    cluster.report(2, copy(1, 40, Soundness::Unsynced));
+    let told = rescue(&mut cluster, None).1.unwrap();
+    let [poor] = &told.rescuers[..] else {
+        panic!("{told:?}")
+    };
+    cluster.join(1, 2);
+    cluster.report_all(1, &[copy(1, 9000, Soundness::Unsynced)]);
+    let choice = Choice::Copy(node(2));
+    let refused = rescue(&mut cluster, Some((choice, &poor.word)))
+        .1
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("changed meanwhile"),
+        "{refused}"
+    );
+    let told = rescue(&mut cluster, None).1.unwrap();
+    assert_eq!(told.rescuers[0].choice, Choice::Copy(node(1)));
+    let word = told.rescuers[1].word.clone();
+    let done = rescue(&mut cluster, Some((choice, &word))).1.unwrap();
+    assert_eq!(
+        done.chosen,
+        Some(choice),
+        "who knows both may choose either"
+    );
+}
+
+/// A copy on a node that was learning when it stopped: it is no member by its own disk.
+fn unfinished(ballot: u64) -> ReplicaReport {
+    ReplicaReport {
+        member: false,
+        signature: LearnSignature {
+            ballot: Ballot(1),
+            incarnation: Incarnation(1),
+            counter: 1,
+        },
+        ..copy(ballot, 50, Soundness::Whole)
+    }
+}
+
+#[test]
+fn a_copy_whose_learn_never_ended_is_none_to_go_on_with() {
+    let mut cluster = lost_after_leaving_two_out();
+    cluster.joined(3, &[unfinished(2)]);
+    let told = rescue(&mut cluster, None).1.unwrap();
+    let choices: Vec<Choice> = told.rescuers.iter().map(|rescuer| rescuer.choice).collect();
+    assert_eq!(
+        choices,
+        [Choice::Copy(node(2))],
+        "3 has no copy, nor is it free of one"
+    );
+}
+
+#[test]
+fn a_member_that_is_none_by_its_own_disk_has_no_whole_copy() {
+    let mut cluster = Driver::with_table(2, 1, 2);
+    cluster.change(1, p(0), configuration(2, 1, &[2]));
+    cluster.lost(1);
+    cluster.report(2, unfinished(1));
+    assert!(
+        rescue(&mut cluster, None).1.is_err(),
+        "it has not heard of the configuration yet"
+    );
+    cluster.report(2, unfinished(2));
+    let loss = Loss {
+        damaged: vec![node(2)],
+        unsynced: vec![],
+        absent: vec![node(1)],
+    };
+    assert_eq!(rescue(&mut cluster, None).1.unwrap().loss, loss);
+    cluster.report(2, copy(2, 50, Soundness::Whole));
+    assert!(rescue(&mut cluster, None).1.is_err());
 }
 
 #[test]

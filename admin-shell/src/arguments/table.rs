@@ -34,7 +34,8 @@ pub(crate) enum TableCommand {
     Alter {
         /// Its name.
         name: String,
-        /// Copies of each part.
+        /// Copies of each part. Those there are have to be enough for writes until more are made: from 1 to 3, say, --min-replicas 1 has to go
+        /// with it, and --min-replicas 0 after it.
         #[arg(long)]
         replicas: Option<u32>,
         /// Writes are refused below so many copies; 0: half of the copies, rounded down, plus one.

@@ -15,7 +15,13 @@ use types::{Ballot, Configuration, Instant, NodeId, PartitionId};
 /// A learner or successor that was asked for so often without a sign of it is given up.
 const PATIENCE: usize = 20;
 
-/// How long a plan that found nothing is believed while nothing but the sizes of replicas can have changed.
+/// A copy that comes in more slowly, in bytes a second, than this, beyond the patience for any learn, does not come.
+const SLOWEST: u64 = 4 << 20;
+
+/// For how long no move is planned to where one was given up.
+const BARRED: Duration = Duration::from_mins(10);
+
+/// How long a plan that found nothing to start is believed while nothing but the sizes of replicas can have changed.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// A step being carried out.
@@ -87,6 +93,7 @@ impl Cluster {
 
     /// Starts as many moves as there is room for. Operators' wishes do not wait for quiet.
     pub(crate) fn balance(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.barred.retain(|_, until| now < *until);
         let ids: Vec<PartitionId> = self.moves.keys().copied().collect();
         for id in ids {
             self.pursue(now, id, actions);
@@ -104,11 +111,11 @@ impl Cluster {
             return;
         };
         let steps = plan::plan(&mut self.picture(), extent, 4 * room);
-        if steps.is_empty() {
-            self.plan_after = now + LOOK_AGAIN;
-        }
+        // As long as nothing can be started, a plan is the same; the end of a move brings on the next one.
+        self.plan_after = now + LOOK_AGAIN;
         for step in steps {
             if self.may_start(&step) {
+                self.plan_after = now;
                 self.start(now, step);
                 self.pursue(now, step.partition, actions);
             }
@@ -175,6 +182,10 @@ impl Cluster {
         if pending {
             return;
         }
+        let arrived = matches!(shift, Shift::Replica { to, .. } if stored.contains(to));
+        if !arrived && partition.is_some_and(Partition::is_diverged) {
+            return self.end_move(id);
+        }
         match shift {
             Shift::Replica { from, to } => {
                 let short = stored.len() < wanted;
@@ -190,17 +201,23 @@ impl Cluster {
                 let learning = partition
                     .and_then(|partition| partition.holder(to))
                     .is_some_and(|holder| holder.learning);
+                if self.is_too_long(now, id) {
+                    return self.give_up(now, id, to);
+                }
                 if self.is_due(now, id) {
                     if self.is_hopeless(id) && !learning {
-                        return self.end_move(id);
+                        return self.give_up(now, id, to);
                     }
                     self.ask_to_teach(now, id, &stored, to, actions);
                 }
             }
             Shift::Lead { to, .. } => {
                 let secondary = stored.contains(to) && stored.primary.node != to;
-                if !secondary || !self.is_alive(to) || self.is_hopeless(id) {
+                if !secondary || !self.is_alive(to) {
                     return self.end_move(id);
+                }
+                if self.is_hopeless(id) {
+                    return self.give_up(now, id, to);
                 }
                 if self.is_due(now, id) {
                     let message = ToNode::HandOver {
@@ -234,6 +251,21 @@ impl Cluster {
             .is_some_and(|moving| moving.asks > PATIENCE)
     }
 
+    /// Whether a copy should have arrived by now, as large as it is.
+    fn is_too_long(&self, now: Instant, id: PartitionId) -> bool {
+        let bytes = self.partition(id).map_or(0, Partition::bytes);
+        let patience = self.settings.learn_patience + Duration::from_secs(bytes / SLOWEST);
+        self.moves
+            .get(&id)
+            .is_some_and(|moving| now.since(moving.since) >= patience)
+    }
+
+    /// Ends a move that leads to nothing; the next plan is another one.
+    fn give_up(&mut self, now: Instant, id: PartitionId, to: NodeId) {
+        self.barred.insert((id, to), now + BARRED);
+        self.end_move(id);
+    }
+
     pub(crate) fn end_move(&mut self, id: PartitionId) {
         if self.moves.remove(&id).is_some() {
             self.plan_after = Instant::default();
@@ -250,10 +282,10 @@ impl Cluster {
 
     /// A partition has more members than its table wants: one goes, a secondary. If it should be the primary, that one hands over first.
     pub(crate) fn shed(&mut self, now: Instant, id: PartitionId, actions: &mut Vec<Action>) {
-        let Some(stored) = self
+        let partition = self
             .partition(id)
-            .and_then(|partition| partition.stored.clone())
-        else {
+            .filter(|partition| !partition.is_diverged());
+        let Some(stored) = partition.and_then(|partition| partition.stored.clone()) else {
             return;
         };
         // A member that is gone is removed by its primary: then there is none too many.
@@ -263,9 +295,10 @@ impl Cluster {
         let asked = self.nudges.get(&id).filter(|nudge| {
             nudge.ballot == stored.ballot && now.since(nudge.at) < self.settings.ask_again
         });
-        if asked.is_some() {
+        if asked.is_some() || self.sheds_left == 0 {
             return;
         }
+        self.sheds_left -= 1;
         let nudge = Nudge {
             ballot: stored.ballot,
             at: now,
@@ -383,6 +416,11 @@ impl Cluster {
         let unfit = |why: String| Err(Refusal::Unfit(why));
         if self.moves.contains_key(&id) {
             return unfit(format!("partition {id} is being moved already"));
+        }
+        if self.partition(id).is_some_and(Partition::is_diverged) {
+            return unfit(format!(
+                "the copies of partition {id} differ and no majority of them agrees: decide first which one goes"
+            ));
         }
         let (Shift::Replica { from, to } | Shift::Lead { from, to }) = shift;
         if !self.nodes.contains_key(&to) {

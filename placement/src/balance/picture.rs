@@ -10,6 +10,8 @@ pub(super) struct Place {
     pub(super) zone: String,
     /// Whether it is to have replicas.
     pub(super) takes: bool,
+    /// Whether it is to have none.
+    pub(super) drained: bool,
 }
 
 /// A partition.
@@ -19,6 +21,8 @@ pub(super) struct Placed {
     /// The primary first.
     pub(super) members: Vec<NodeId>,
     pub(super) bytes: u64,
+    /// To these it was moved in vain.
+    pub(super) barred: Vec<NodeId>,
     /// Something else is done about it first.
     pub(super) locked: bool,
 }
@@ -29,6 +33,13 @@ pub(super) struct Load {
     pub(super) replicas: usize,
     pub(super) leads: usize,
     pub(super) bytes: u64,
+}
+
+impl Placed {
+    /// Whether a copy may be made on this node.
+    pub(super) fn may_take(&self, node: NodeId) -> bool {
+        !self.members.contains(&node) && !self.barred.contains(&node)
+    }
 }
 
 /// How many more there are than different ones, of those that are known.
@@ -92,6 +103,10 @@ impl Picture {
             .unwrap_or_default()
     }
 
+    pub(super) fn zone(&self, node: NodeId) -> &str {
+        self.places.get(&node).map_or("", |place| &place.zone)
+    }
+
     /// Nodes that are to have replicas.
     pub(super) fn takers(&self) -> Vec<NodeId> {
         let takes = |(&node, place): (&NodeId, &Place)| place.takes.then_some(node);
@@ -106,7 +121,7 @@ impl Picture {
 
     /// Whether a partition may go from one node to another as far as zones and members go.
     pub(super) fn may_move(&self, placed: &Placed, from: NodeId, to: NodeId) -> bool {
-        if placed.locked || !placed.members.contains(&from) || placed.members.contains(&to) {
+        if placed.locked || !placed.members.contains(&from) || !placed.may_take(to) {
             return false;
         }
         let moved: Vec<NodeId> = placed

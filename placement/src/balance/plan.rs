@@ -96,9 +96,13 @@ impl Cluster {
         let mut picture = Picture::default();
         for (&id, node) in &self.nodes {
             if let Some(session) = &node.session {
-                let takes = node.duty == Duty::Serves && session.reported;
-                let zone = node.address.zone.clone();
-                picture.places.insert(id, Place { zone, takes });
+                let drained = node.duty == Duty::Drained;
+                let place = Place {
+                    zone: node.address.zone.clone(),
+                    takes: !drained && session.reported,
+                    drained,
+                };
+                picture.places.insert(id, place);
             }
         }
         for table in self.live() {
@@ -122,12 +126,14 @@ impl Cluster {
                     None => {}
                 }
                 let well = members.iter().all(|node| picture.places.contains_key(node));
-                let bytes = partition.holders.iter().map(|holder| holder.bytes).max();
+                let barred = self.barred.range((id, NodeId(0))..=(id, NodeId(u64::MAX)));
                 picture.add(Placed {
                     id,
-                    bytes: bytes.unwrap_or(0),
+                    bytes: partition.bytes(),
+                    barred: barred.map(|(&(_, node), _)| node).collect(),
                     locked: moving.is_some()
                         || partition.pending.is_some()
+                        || partition.is_diverged()
                         || members.len() != wanted
                         || !well,
                     members,
@@ -193,8 +199,8 @@ fn targets(picture: &Picture, table: TableId) -> Vec<NodeId> {
 }
 
 fn drain(picture: &Picture) -> Vec<Step> {
-    let leaves = |node: &NodeId| picture.places.get(node).is_some_and(|place| !place.takes);
-    if !picture.places.values().any(|place| !place.takes) {
+    let leaves = |node: &NodeId| picture.places.get(node).is_some_and(|place| place.drained);
+    if !picture.places.values().any(|place| place.drained) {
         return vec![];
     }
     for (&table, all) in &picture.tables {
@@ -210,7 +216,7 @@ fn drain(picture: &Picture) -> Vec<Step> {
                 .copied()
                 .find(|&to| picture.may_move(placed, from, to))
                 .or_else(|| {
-                    let free = |to: &NodeId| !placed.members.contains(to);
+                    let free = |to: &NodeId| placed.may_take(*to);
                     order.iter().copied().find(free)
                 });
             if let Some(to) = to {
@@ -222,28 +228,30 @@ fn drain(picture: &Picture) -> Vec<Step> {
 }
 
 fn zones(picture: &Picture) -> Vec<Step> {
-    let mut known: Vec<&str> = picture
-        .places
-        .values()
-        .filter(|place| place.takes)
-        .map(|place| &place.zone[..])
-        .collect();
+    let places = || picture.places.values().filter(|place| place.takes);
+    let mut known: Vec<&str> = places().map(|place| &place.zone[..]).collect();
     known.sort_unstable();
     known.dedup();
     if known.len() < 2 {
         return vec![];
     }
+    // A node without a zone crowds nobody.
+    let without = places().filter(|place| place.zone.is_empty()).count();
+    let named = known.iter().filter(|zone| !zone.is_empty()).count();
+    let takes = |node: &NodeId| picture.places.get(node).is_some_and(|place| place.takes);
     for (&table, all) in &picture.tables {
         let mut order = None;
         for placed in all.iter().filter(|placed| !placed.locked) {
             let crowding = picture.crowding(&placed.members);
-            if crowding == 0 {
+            // With fewer zones than members some are crowded for ever: that is not looked at in vain.
+            let least = placed.members.len().saturating_sub(named + without);
+            if crowding == 0 || crowding <= least && placed.members.iter().all(takes) {
                 continue;
             }
             let order = order.get_or_insert_with(|| targets(picture, table));
             // Rather a secondary than the primary: no lead has to be handed over.
             for &from in placed.members.iter().rev() {
-                for &to in order.iter().filter(|to| !placed.members.contains(to)) {
+                for &to in order.iter().filter(|to| placed.may_take(**to)) {
                     let moved: Vec<NodeId> = placed
                         .members
                         .iter()
@@ -274,10 +282,17 @@ fn leaving<'a>(
             if placed.locked || is_primary != leads || !placed.members.contains(&from) {
                 continue;
             }
-            let may = |to: &&NodeId| picture.may_move(placed, from, **to);
-            let fitting = order.iter().take_while(|&&to| fits(to)).take(TARGETS);
-            if let Some(&to) = fitting.clone().find(may) {
-                return Some((placed, to));
+            // What crowds a zone does so on each of its nodes.
+            let mut full: Vec<&str> = Vec::new();
+            for &to in order.iter().take_while(|&&to| fits(to)).take(TARGETS) {
+                let zone = picture.zone(to);
+                if !placed.may_take(to) || full.contains(&zone) {
+                    continue;
+                }
+                if picture.may_move(placed, from, to) {
+                    return Some((placed, to));
+                }
+                full.push(zone);
             }
         }
     }
@@ -397,11 +412,11 @@ fn primaries_of_tables(picture: &Picture) -> Vec<Step> {
             if let Some((&primary, secondaries)) = placed.members.split_first() {
                 let way = ways.entry(primary).or_default();
                 for &secondary in secondaries {
-                    if picture
+                    let takes = picture
                         .places
                         .get(&secondary)
-                        .is_some_and(|place| place.takes)
-                    {
+                        .is_some_and(|place| place.takes);
+                    if takes && !placed.barred.contains(&secondary) {
                         way.entry(secondary).or_insert(placed.id);
                     }
                 }
@@ -474,6 +489,7 @@ fn primaries(picture: &Picture) -> Vec<Step> {
             };
             let better = |&&to: &&NodeId| {
                 takers.contains(&to)
+                    && !placed.barred.contains(&to)
                     && leads(from) >= leads(to) + 2
                     && of_table(from) > of_table(to)
             };

@@ -6,9 +6,12 @@ mod obedient;
 
 use driver::*;
 use obedient::Obedient;
-use placement::{Balancing, Duty, Reason, Refusal, Request, Settings};
+use placement::{
+    Action, Balancing, Duty, Reason, Refusal, ReplicaReport, Request, Settings, Shift, ToNode,
+};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use types::NodeId;
 
@@ -144,6 +147,94 @@ fn a_drained_node_ends_with_nothing_though_the_balancer_is_paused() {
     pause(&mut cluster, Balancing::Running);
     cluster.run_until_still();
     assert!(cluster.replicas_on(1) > 0);
+}
+
+/// For so many seconds nodes 1 to 4 live, and `learner` says that it learns. Whom the primary was asked to bring in, and how often.
+fn learners_asked_for(cluster: &mut Driver, span: u64, learner: u64) -> BTreeMap<NodeId, usize> {
+    let mut asked = BTreeMap::new();
+    for _ in 0..span {
+        let learning = ReplicaReport {
+            learning: true,
+            member: false,
+            ..replica(p(0), 1)
+        };
+        let mut actions = cluster.report(learner, learning);
+        actions.append(&mut cluster.pass(seconds(1), 1..=4));
+        for action in actions {
+            if let Action::ToNode {
+                message: ToNode::AddLearner { node, .. },
+                ..
+            } = action
+            {
+                *asked.entry(node).or_default() += 1;
+            }
+        }
+    }
+    asked
+}
+
+#[test]
+fn a_copy_that_never_arrives_is_given_up_and_another_node_gets_it() {
+    for (bytes, patience) in [(0, 300), (1 << 30, 300 + 256)] {
+        let mut cluster = Driver::with_table(2, 1, 2);
+        let large = ReplicaReport {
+            bytes,
+            ..replica(p(0), 1)
+        };
+        cluster.report(1, large);
+        cluster.joined(3, &[]);
+        cluster.joined(4, &[]);
+        let drained = Request::SetDuty {
+            node: node(2),
+            duty: Duty::Drained,
+        };
+        cluster.ask(2, drained);
+        cluster.stored();
+        let asked = learners_asked_for(&mut cluster, patience, 3);
+        assert_eq!(asked.keys().copied().collect::<Vec<_>>(), [node(3)]);
+        let asked = learners_asked_for(&mut cluster, patience, 4);
+        assert_eq!(asked.keys().copied().collect::<Vec<_>>(), [node(4)]);
+        let asked = learners_asked_for(&mut cluster, 600 - patience, 4);
+        assert_eq!(asked, BTreeMap::new(), "both were tried in vain");
+        let asked = learners_asked_for(&mut cluster, 60, 3);
+        assert_eq!(asked.keys().copied().collect::<Vec<_>>(), [node(3)]);
+    }
+}
+
+#[test]
+fn zones_that_have_to_be_crowded_are_left_alone_until_there_is_another() {
+    let mut cluster = Obedient::new(eager());
+    let zone = |n: u64| format!("zone-{}", n % 2);
+    cluster.join_all(1..=4, zone);
+    cluster.create("t", 8, 3);
+    cluster.run_until_still();
+    assert_eq!(cluster.driver.cluster.plan(10), []);
+    cluster.join_all(5..=5, |_| "zone-2".into());
+    let plan = cluster.driver.cluster.plan(8);
+    let reasons: Vec<Reason> = plan.iter().map(|step| step.reason).collect();
+    assert_eq!(reasons, [Reason::Zones; 8]);
+}
+
+#[test]
+fn a_node_that_has_not_reported_yet_is_no_drained_one() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=4, |_| String::new());
+    cluster.create("t", 8, 2);
+    let cluster = &mut cluster.driver;
+    cluster.join(2, 2);
+    assert_eq!(cluster.cluster.plan(10), [], "what it has stays on it");
+    let (node, duty) = (node(1), Duty::Drained);
+    cluster.ask(2, Request::SetDuty { node, duty });
+    cluster.stored();
+    let plan = cluster.cluster.plan(100);
+    assert_eq!(plan.len(), 4, "what node 1 has goes: {plan:?}");
+    for step in plan {
+        let Shift::Replica { from, to } = step.shift else {
+            panic!("{step:?}")
+        };
+        assert_eq!((from, step.reason), (node, Reason::Drain));
+        assert_ne!(to, NodeId(2), "it may have more than is known yet");
+    }
 }
 
 #[test]

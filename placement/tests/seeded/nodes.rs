@@ -238,6 +238,7 @@ impl Replica {
             signature: self.learnt.unwrap_or_default(),
             bytes: 0,
             learning: false,
+            member: true,
             diverged: false,
         }
     }

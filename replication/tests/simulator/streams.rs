@@ -111,6 +111,7 @@ impl World {
             signature: survey.signature,
             bytes: 0,
             learning: survey.role == RoleKind::Learner,
+            member: survey.member,
             diverged: false,
         })
     }
