@@ -56,7 +56,7 @@ impl Factory {
         Some(Judge {
             decree: applied.decree,
             state,
-            judge: garbage::Judge::new(applied.timestamp),
+            rules: garbage::Judge::new(applied.timestamp),
         })
     }
 }
@@ -79,7 +79,7 @@ impl CompactionFilterFactory for Factory {
 struct Judge {
     decree: Decree,
     state: Frozen,
-    judge: garbage::Judge,
+    rules: garbage::Judge,
 }
 
 struct Filter {
@@ -96,7 +96,7 @@ impl CompactionFilter for Filter {
         let Judge {
             decree,
             state,
-            judge,
+            rules,
         } = judge;
         if let Some(noted) = own::garbage_noted_by(row) {
             return if self.rewrites_all && noted <= *decree {
@@ -113,7 +113,7 @@ impl CompactionFilter for Filter {
                 Err(error) => Err(Interrupt::Failed(error.to_string())),
             }
         };
-        match judge.is_garbage(row, value, &mut lookup) {
+        match rules.is_garbage(row, value, &mut lookup) {
             Ok(true) => Decision::Remove,
             Ok(false) | Err(_) => Decision::Keep,
         }

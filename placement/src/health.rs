@@ -232,12 +232,12 @@ impl Cluster {
             // It has yet to report, or to hear that it is a member.
             let holder = partition.holder(node)?;
             match holder.soundness {
-                Soundness::Damaged => loss.damaged.push(node),
                 Soundness::Unsynced => loss.unsynced.push(node),
                 Soundness::Whole if holder.is_copy() || holder.ballot < stored.ballot => {
                     return None;
                 }
-                Soundness::Whole => loss.damaged.push(node),
+                // One that is whole, of a learn that never ended, is none either.
+                Soundness::Damaged | Soundness::Whole => loss.damaged.push(node),
             }
         }
         Some(loss)
