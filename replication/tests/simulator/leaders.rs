@@ -11,7 +11,7 @@ use crate::node::index;
 use crate::partition;
 use crate::shell::Local;
 use crate::site::At;
-use crate::swarm::{REPLICAS, Swarm};
+use crate::swarm::{Opening, REPLICAS, Swarm};
 use crate::world::{MS, Scheduled, World};
 use placement::{
     Action, BatchId, Cluster, Document, Entry, Event, Key, ReplicaReport, Request, Settings,
@@ -53,6 +53,11 @@ pub(crate) struct Leaders {
 impl Leaders {
     pub(crate) fn new(swarm: &Swarm) -> Self {
         let again = Duration::from_nanos(swarm.repairs.min(100 * MS));
+        // Where one partition must be readable at every moment the balancer may not hand it over: that is a pause.
+        let balance_after = match swarm.opening {
+            Opening::HandOvers => Duration::from_mins(1),
+            Opening::Calm | Opening::HungDisk | Opening::NoMeta | Opening::OneIsLeft => 10 * again,
+        };
         Self {
             settings: Settings {
                 repair_delay: 5 * again,
@@ -63,7 +68,7 @@ impl Leaders {
                 learns_per_node: 1,
                 // A learner that hangs must not keep a copy that is whole from its turn for longer than `availability` waits.
                 learn_patience: 20 * again,
-                balance_after: 10 * again,
+                balance_after,
                 ..Settings::default()
             },
             specifications: swarm
