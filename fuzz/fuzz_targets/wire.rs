@@ -181,9 +181,9 @@ fn to_node(message: meta::ToNode) {
             }
         }
         Some(Message::Cluster(cluster)) => {
-            let learnt = known.learn(cluster.clone());
+            let learnt = known.learn(cluster.clone(), false);
             assert!(
-                !known.learn(cluster) || learnt,
+                !known.learn(cluster, false) || learnt,
                 "hearing it twice changes something"
             );
         }
