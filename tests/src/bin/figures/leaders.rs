@@ -46,7 +46,7 @@ fn created(cluster: &Cluster, name: &str) -> bool {
     ];
     match cluster.try_shell(&create) {
         Ok(_) => true,
-        Err(reason) => reason.contains("exists"),
+        Err(reason) => reason.contains("already"),
     }
 }
 
