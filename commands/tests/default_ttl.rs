@@ -3,20 +3,12 @@
 mod support;
 
 use std::time::Duration;
-use support::{Partition, shown};
+use support::Partition;
 
 fn story(lines: &str) {
     let mut partition = Partition::at(1_000_000);
     partition.moment.default_ttl = Some(Duration::from_mins(1));
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Some(milliseconds) = line.strip_prefix('+') {
-            partition.advance(milliseconds.parse().unwrap());
-            continue;
-        }
-        let (command, expected) = line.split_once(" -> ").unwrap();
-        assert_eq!(shown(&partition.run(command)), expected, "{line}");
-    }
-    assert_eq!(partition.open.rows, partition.replica);
+    support::story(&mut partition, lines);
 }
 
 #[test]

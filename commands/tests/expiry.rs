@@ -3,21 +3,8 @@
 mod support;
 
 use commands::{evaluate_read, lazy_delete, resolve};
-use support::{Partition, shown};
+use support::{Partition, story};
 use types::Timestamp;
-
-/// Runs commands written `command -> reply`, one a line; `+ms` lets time pass.
-fn story(partition: &mut Partition, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Some(milliseconds) = line.strip_prefix('+') {
-            partition.advance(milliseconds.parse().unwrap());
-            continue;
-        }
-        let (command, expected) = line.split_once(" -> ").unwrap();
-        assert_eq!(shown(&partition.run(command)), expected, "{line}");
-    }
-    assert_eq!(partition.open.rows, partition.replica);
-}
 
 #[test]
 fn a_key_is_gone_the_moment_its_time_has_come() {

@@ -4,19 +4,7 @@ mod support;
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use support::{Partition, shown};
-
-fn story(partition: &mut Partition, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Some(milliseconds) = line.strip_prefix('+') {
-            partition.advance(milliseconds.parse().unwrap());
-            continue;
-        }
-        let (command, expected) = line.split_once(" -> ").unwrap();
-        assert_eq!(shown(&partition.run(command)), expected, "{line}");
-    }
-    assert_eq!(partition.open.rows, partition.replica);
-}
+use support::{Partition, shown, story};
 
 #[test]
 fn the_documented_examples_of_the_family_hold() {

@@ -2,12 +2,16 @@
 //! missing below a mark that is still there is reported. Arbitrary files, whose checksums may be right, are no panic.
 #![no_main]
 
+#[path = "log/damage.rs"]
+mod damage;
 #[path = "log/foreign.rs"]
 mod foreign;
 #[path = "log/life.rs"]
 mod life;
 #[path = "log/model.rs"]
 mod model;
+#[path = "log/owner.rs"]
+mod owner;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;

@@ -237,3 +237,16 @@ pub fn wall_clock() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     since_epoch.as_millis() as u64
 }
+
+/// Runs commands written `command -> reply`, one a line; `+ms` lets time pass.
+pub fn story(partition: &mut Partition, lines: &str) {
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(milliseconds) = line.strip_prefix('+') {
+            partition.advance(milliseconds.parse().unwrap());
+            continue;
+        }
+        let (command, expected) = line.split_once(" -> ").unwrap();
+        assert_eq!(shown(&partition.run(command)), expected, "{line}");
+    }
+    assert_eq!(partition.open.rows, partition.replica);
+}

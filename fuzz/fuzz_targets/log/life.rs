@@ -3,16 +3,14 @@
 //! A mark says up to where the log was on disk when a batch was made. What was appended below the highest mark that the damage has left
 //! must come back or be reported missing; above it a torn tail cannot be told from damage.
 
+use super::damage::{Damage, marks, raw};
 use super::model::{self, Done, Opened, State, options};
+use super::owner::{Partition, id};
 use arbitrary::Arbitrary;
-use bytes::Bytes;
-use commit_log::{Appended, Disk, Position, SimulatedDisk};
+use commit_log::{Appended, Position, SimulatedDisk};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use types::{
-    Ballot, Decree, Durability, Incarnation, LearnKind, LearnSignature, Mutation, PartitionId,
-    Record, RecordBody, Timestamp,
-};
+use types::{Decree, Durability, PartitionId, Record};
 
 #[derive(Arbitrary, Debug)]
 pub struct Life {
@@ -44,133 +42,6 @@ enum Step {
     PowerLoss(u64),
     /// The disk fails after so many operations.
     FailAfter(u8),
-}
-
-#[derive(Arbitrary, Debug)]
-enum Damage {
-    /// Bits of a byte.
-    Byte {
-        file: u8,
-        at: u16,
-        mask: u8,
-    },
-    /// Some bytes become others: what a lost or misdirected write leaves.
-    Stretch {
-        file: u8,
-        at: u16,
-        length: u8,
-        mask: u8,
-    },
-    Remove {
-        file: u8,
-    },
-    /// Up to a whole segment of an older life, or of another.
-    Copy {
-        from: u8,
-        to: u8,
-        at: u8,
-        blocks: u8,
-    },
-}
-
-/// A partition as its owner knows it.
-#[derive(Default)]
-struct Partition {
-    /// After each append since the last opening, and from which mark on it is known to be on disk.
-    states: Vec<(State, Option<Position>)>,
-    safe: usize,
-    ballot: u64,
-    last: u64,
-    durable: u64,
-    resets: u64,
-}
-
-const PARTITIONS: u8 = 4;
-
-fn id(partition: u8) -> PartitionId {
-    PartitionId::new(1, u32::from(partition % PARTITIONS))
-}
-
-impl Partition {
-    fn now(&self) -> State {
-        self.states
-            .last()
-            .map(|(state, _)| state.clone())
-            .unwrap_or_default()
-    }
-
-    /// The next append of a life that keeps the rules.
-    fn next(&mut self, partition: PartitionId, kind: u8, size: u16) -> Vec<Record> {
-        let record = |body| Record { partition, body };
-        let ballot = |ballot| record(RecordBody::Ballot(Ballot(ballot)));
-        let mutation = |ballot, decree, effects: Bytes| {
-            record(RecordBody::Mutation(Mutation {
-                ballot: Ballot(ballot),
-                decree: Decree(decree),
-                timestamp: Timestamp(decree),
-                effects,
-            }))
-        };
-        let reset = |counter, base| {
-            let signature = LearnSignature {
-                ballot: Ballot(counter),
-                incarnation: Incarnation(counter),
-                counter,
-            };
-            record(RecordBody::Reset {
-                signature,
-                base: Decree(base),
-                kind: LearnKind::Log,
-                epoch: 0,
-            })
-        };
-        if self.ballot == 0 {
-            self.ballot = 1;
-            return vec![reset(0, 0), ballot(1)];
-        }
-        match kind % 16 {
-            0 => {
-                // A takeover: truncate, then the list anew.
-                self.ballot += 1;
-                let cut = self
-                    .last
-                    .saturating_sub(u64::from(self.last > self.durable));
-                let truncate = RecordBody::Truncate {
-                    ballot: Ballot(self.ballot),
-                    decree: Decree(cut),
-                };
-                let mut records = vec![ballot(self.ballot), record(truncate)];
-                self.last = cut;
-                let state = self.now();
-                for decree in (self.durable + 1).max(cut.saturating_sub(2))..=cut {
-                    if let Some((_, effects)) = state.mutations.get(&decree) {
-                        records.push(mutation(self.ballot, decree, effects.clone()));
-                    }
-                }
-                records
-            }
-            1 => {
-                self.resets += 1;
-                self.ballot += 1;
-                let base = self.last.saturating_sub(3).max(self.durable);
-                self.last = base;
-                vec![reset(self.resets, base), ballot(self.ballot)]
-            }
-            _ => {
-                self.last += 1;
-                let size = usize::from(size % 5000);
-                let effects = vec![(self.last as u8) ^ kind; size];
-                vec![mutation(self.ballot, self.last, effects.into())]
-            }
-        }
-    }
-
-    /// What comes back must be a state it was in, and none before `first`.
-    fn returned(&self, found: &State, first: usize) -> Option<State> {
-        let mut possible = self.states[first..].iter().rev();
-        let (state, _) = possible.find(|(state, _)| state.above(self.durable) == *found)?;
-        Some(state.clone())
-    }
 }
 
 struct Lives {
@@ -466,88 +337,4 @@ impl Lives {
             "a quarantine is forgotten"
         );
     }
-}
-
-impl Damage {
-    /// Whether it has changed anything.
-    fn done(&self, disk: &SimulatedDisk) -> bool {
-        let files = disk.files();
-        let file = |number: u8| files.get(usize::from(number) % files.len().max(1));
-        match *self {
-            Self::Byte {
-                file: number,
-                at,
-                mask,
-            } => file(number).is_some_and(|(name, size)| {
-                mask != 0 && disk.corrupt(name, usize::from(at) % size, mask)
-            }),
-            Self::Stretch {
-                file: number,
-                at,
-                length,
-                mask,
-            } => file(number).is_some_and(|(name, size)| {
-                let from = usize::from(at) % size;
-                let bytes = from..(from + usize::from(length)).min(*size);
-                mask != 0 && bytes.filter(|&at| disk.corrupt(name, at, mask)).count() > 0
-            }),
-            Self::Remove { file: number } => {
-                file(number).is_some_and(|(name, _)| disk.remove(name).is_ok())
-            }
-            Self::Copy {
-                from,
-                to,
-                at,
-                blocks,
-            } => {
-                let (Some((from, _)), Some((to, size))) = (file(from), file(to)) else {
-                    return false;
-                };
-                let (Some(new), Some(old)) = (disk.contents(from), disk.contents(to)) else {
-                    return false;
-                };
-                let start = (usize::from(at) * 512) % size;
-                let places = start..(start + usize::from(blocks) * 512).min(*size);
-                places
-                    .filter(|&at| {
-                        new.get(at).is_some_and(|new| {
-                            *new != old[at] && disk.corrupt(to, at, new ^ old[at])
-                        })
-                    })
-                    .count()
-                    > 0
-            }
-        }
-    }
-}
-
-fn raw(position: Position) -> u64 {
-    // It shows itself as SEQUENCE:OFFSET.
-    let shown = position.to_string();
-    let (sequence, offset) = shown.split_once(':').expect("a position has two parts");
-    sequence.parse::<u64>().expect("a number") << 32 | offset.parse::<u64>().expect("a number")
-}
-
-/// Position and mark of every batch on the disk that is intact, by the description in `commit-log/src/batch.rs`.
-fn marks(disk: &SimulatedDisk) -> Vec<(u64, u64)> {
-    let mut found = Vec::new();
-    for (name, _) in disk.files() {
-        let bytes = disk.contents(&name).unwrap_or_default();
-        for at in (0..bytes.len().saturating_sub(31)).step_by(8) {
-            let word = |from: usize| {
-                let bytes = bytes[at + from..].first_chunk().expect("a header is there");
-                u64::from(u32::from_le_bytes(*bytes))
-            };
-            let position = word(16) | word(20) << 32;
-            let end = at + word(8) as usize;
-            if word(0) == 0x474c_5054
-                && position as u32 as usize == at
-                && (at + 32..=bytes.len()).contains(&end)
-                && word(4) as u32 == crc32c::crc32c(&bytes[at + 8..end])
-            {
-                found.push((position, word(24) | word(28) << 32));
-            }
-        }
-    }
-    found
 }

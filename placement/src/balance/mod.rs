@@ -4,14 +4,19 @@
 //!   configurations, nodes ──► picture ──► plan ──steps──► moves ──► AddLearner, RemoveSecondary, HandOver
 //! ```
 //!
-//! `picture` is what would be if all moves under way were done, `plan` says what should be moved next and why, `moves` carries a few
-//! steps out at a time. A replica is moved by adding one elsewhere first: there are never fewer than the table wants.
+//! `picture` is what would be if all moves under way were done, `plan` says what should be moved next and why (`misplaced` replicas
+//! first, then `evenness`, then `leads`), `moves` carries a few steps out at a time. A replica is moved by adding one elsewhere first:
+//! there are never fewer than the table wants.
 
+mod evenness;
+mod leads;
+mod misplaced;
 mod moves;
 mod picture;
 mod plan;
+mod step;
 
 pub use moves::{BalanceStatus, MoveStatus};
 pub(crate) use moves::{Moving, Nudge};
 pub(crate) use picture::crowding;
-pub use plan::{Reason, Shift, Step};
+pub use step::{Reason, Shift, Step};

@@ -4,7 +4,8 @@
 //! one is the guardian's daily work.
 
 use super::picture::crowding;
-use super::plan::{self, Extent, Reason, Shift, Step};
+use super::plan::{self, Extent};
+use super::step::{Reason, Shift, Step};
 use crate::cluster::Partition;
 use crate::{Action, Balancing, Cluster, Duty, Refusal, Soundness, ToNode, Token};
 use std::cmp::Reverse;

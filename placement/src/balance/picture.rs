@@ -1,6 +1,7 @@
 //! Who has what, as it would be if all moves under way were done; and what each node bears by that.
 
-use crate::balance::{Shift, Step};
+use super::step::{Shift, Step};
+use crate::{Cluster, Duty};
 use std::collections::BTreeMap;
 use types::{NodeId, PartitionId, TableId};
 
@@ -60,6 +61,60 @@ pub(super) struct Picture {
     of_table: BTreeMap<(TableId, NodeId), Load>,
 }
 
+impl Cluster {
+    /// What would be if all moves under way were done.
+    pub(super) fn picture(&self) -> Picture {
+        let mut picture = Picture::default();
+        for (&id, node) in &self.nodes {
+            if let Some(session) = &node.session {
+                let drained = node.duty == Duty::Drained;
+                let place = Place {
+                    zone: node.address.zone.clone(),
+                    takes: !drained && session.reported,
+                    drained,
+                };
+                picture.places.insert(id, place);
+            }
+        }
+        for table in self.live() {
+            let wanted = table.properties.replicas as usize;
+            for (index, partition) in (0..).zip(&table.partitions) {
+                let id = PartitionId {
+                    table: table.properties.id,
+                    index,
+                };
+                let Some(stored) = &partition.stored else {
+                    continue;
+                };
+                let mut members: Vec<NodeId> = stored.members().map(|member| member.node).collect();
+                let moving = self.moves.get(&id).map(|moving| moving.step.shift);
+                match moving {
+                    Some(Shift::Replica { from, to }) => {
+                        members.retain(|&node| node != from && node != to);
+                        members.push(to);
+                    }
+                    Some(Shift::Lead { to, .. }) => members.sort_by_key(|&node| node != to),
+                    None => {}
+                }
+                let well = members.iter().all(|node| picture.places.contains_key(node));
+                let barred = self.barred.range((id, NodeId(0))..=(id, NodeId(u64::MAX)));
+                picture.add(Placed {
+                    id,
+                    bytes: partition.bytes(),
+                    barred: barred.map(|(&(_, node), _)| node).collect(),
+                    locked: moving.is_some()
+                        || partition.pending.is_some()
+                        || partition.is_diverged()
+                        || members.len() != wanted
+                        || !well,
+                    members,
+                });
+            }
+        }
+        picture
+    }
+}
+
 impl Picture {
     pub(super) fn add(&mut self, placed: Placed) {
         for (position, &node) in placed.members.iter().enumerate() {
@@ -111,6 +166,21 @@ impl Picture {
     pub(super) fn takers(&self) -> Vec<NodeId> {
         let takes = |(&node, place): (&NodeId, &Place)| place.takes.then_some(node);
         self.places.iter().filter_map(takes).collect()
+    }
+
+    /// The same, those first that have least of this table, then of all.
+    pub(super) fn takers_for(&self, table: TableId) -> Vec<NodeId> {
+        let mut takers = self.takers();
+        takers.sort_by_key(|&node| {
+            let all = self.load(node);
+            (
+                self.load_of(table, node).replicas,
+                all.replicas,
+                all.bytes,
+                node,
+            )
+        });
+        takers
     }
 
     /// How many members more than zones, of those whose zone is known.

@@ -255,6 +255,16 @@ mod tests {
         }
     }
 
+    fn request() -> RequestId {
+        RequestId {
+            client: 1,
+            sequence: 1,
+            first_incomplete: 1,
+            sent: types::Timestamp(1),
+            attempt: commands::requests::Attempt::First,
+        }
+    }
+
     fn pop(waiting: &mut Waiting, committed: u64) -> Vec<Reply> {
         let mut replies = Vec::new();
         while let Some(bucket) = waiting.pop(Decree(committed)) {
@@ -285,13 +295,7 @@ mod tests {
     fn a_command_that_may_have_to_be_asked_again_is_kept_as_it_was() {
         let mut waiting = Waiting::default();
         let commands: [&[&[u8]]; 2] = [&[b"SET", b"k", b""], &[b"INCR", b"n"]];
-        let id = RequestId {
-            client: 1,
-            sequence: 1,
-            first_incomplete: 1,
-            sent: types::Timestamp(1),
-            attempt: commands::requests::Attempt::First,
-        };
+        let id = request();
         for args in commands {
             let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None);
             let spec = commands::resolve(args).unwrap();
@@ -313,13 +317,7 @@ mod tests {
             let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None);
             let spec = commands::resolve(args).unwrap();
             if spec.is_write() {
-                let id = RequestId {
-                    client: 1,
-                    sequence: 1,
-                    first_incomplete: 1,
-                    sent: types::Timestamp(1),
-                    attempt: commands::requests::Attempt::First,
-                };
+                let id = request();
                 waiting.push_named(Decree(decree), (to, Reply::Ok), id, spec, args);
             } else {
                 let again = Again::Evaluate(Command::of(spec, args));
@@ -355,13 +353,7 @@ mod tests {
         let get = [&b"GET"[..], b"k"];
         let set = [&b"SET"[..], b"k", b"v"];
         let (now, spec) = (Instant::default(), commands::resolve(&set).unwrap());
-        let id = RequestId {
-            client: 1,
-            sequence: 1,
-            first_incomplete: 1,
-            sent: types::Timestamp(1),
-            attempt: commands::requests::Attempt::First,
-        };
+        let id = request();
         let mut waiting = Waiting::default();
         let again = Again::Evaluate(Command::of(commands::resolve(&get).unwrap(), &get));
         waiting.push(Decree(1), Waiter { again, ..waiter(1) });
