@@ -167,8 +167,11 @@ impl Client {
         let found = self.tables().find(&key);
         if let Some(table) = found {
             if key.1.is_some() {
-                // it may have another one by now
-                table.check_password().await?;
+                // it may have another one by now; a partition that does not answer says nothing of that
+                let checked = table.check_password().await;
+                if let Err(error @ (Error::Unauthorized(_) | Error::NoSuchTable(_))) = checked {
+                    return Err(error);
+                }
             }
             return Ok(table);
         }

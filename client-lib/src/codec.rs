@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use proto::data::{RequestBatch, RequestId, ResponseBatch, request::Operation};
 use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -19,6 +19,7 @@ const EPOCH: u32 = 4;
 /// And behind it.
 const REQUEST_ID: u32 = 14;
 const STALENESS: u32 = 15;
+const ORDERED: u32 = 16;
 
 /// How a request is addressed.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +30,15 @@ pub(crate) struct Address {
     pub(crate) epoch: u32,
     /// How many milliseconds old a read's answer may be.
     pub(crate) staleness: u32,
+    /// Later ones must not overtake it, whatever it is refused for.
+    pub(crate) ordered: bool,
 }
 
-fn number_len(value: u64) -> usize {
+fn number_len(field: u32, value: u64) -> usize {
     if value == 0 {
         0
     } else {
-        1 + encoded_len_varint(value)
+        key_len(field) + encoded_len_varint(value)
     }
 }
 
@@ -62,13 +65,14 @@ pub(crate) fn encode_request(
     ];
     let length = fields
         .iter()
-        .map(|&(_, value)| number_len(value))
+        .map(|&(field, value)| number_len(field, value))
         .sum::<usize>()
         + operation_len
         + request_id.as_ref().map_or(0, |id| {
             prost::encoding::message::encoded_len(REQUEST_ID, id)
         })
-        + number_len(at.staleness.into());
+        + number_len(STALENESS, at.staleness.into())
+        + number_len(ORDERED, at.ordered.into());
     into.reserve(length + 16);
     encode_key(REQUESTS, WireType::LengthDelimited, into);
     encode_varint(length as u64, into);
@@ -80,6 +84,7 @@ pub(crate) fn encode_request(
         prost::encoding::message::encode(REQUEST_ID, id, into);
     }
     number(STALENESS, at.staleness.into(), into);
+    number(ORDERED, at.ordered.into(), into);
 }
 
 /// The first message of a stream.
@@ -170,6 +175,7 @@ mod tests {
                     partition,
                     epoch,
                     staleness: partition & id as u32,
+                    ordered: id == 127,
                 },
                 &operation,
                 operation.encoded_len(),
@@ -184,6 +190,7 @@ mod tests {
                 operation: Some(operation),
                 request_id,
                 staleness: partition & id as u32,
+                ordered: id == 127,
             });
         }
         let expected = RequestBatch {

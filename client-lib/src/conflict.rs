@@ -22,6 +22,16 @@ enum Touched<'a> {
     Everything,
 }
 
+/// Commands that go to partitions as a whole.
+const WITHOUT_KEYS: [&[u8]; 6] = [
+    b"DBSIZE",
+    b"FLUSHALL",
+    b"FLUSHDB",
+    b"KEYS",
+    b"RANDOMKEY",
+    b"SCAN",
+];
+
 fn touched(operation: &Operation) -> Touched<'_> {
     let key: &[u8] = match operation {
         Operation::Get(get) => &get.key,
@@ -33,9 +43,12 @@ fn touched(operation: &Operation) -> Touched<'_> {
         Operation::HashIncrement(increment) => &increment.hash_key,
         Operation::HashScan(scan) => &scan.hash_key,
         Operation::Command(command) => {
-            // which arguments are keys is not known here: any may be
+            let name = command.arguments.first().map_or(&b""[..], AsRef::as_ref);
+            let has_no_keys = |of: &&[u8]| of.eq_ignore_ascii_case(name);
+            // Which of the others' arguments are keys is not known here: any may be.
             return match command.arguments.get(1..) {
                 None | Some([]) => Touched::Everything,
+                Some(_) if WITHOUT_KEYS.iter().any(has_no_keys) => Touched::Everything,
                 Some(arguments) => Touched::Keys(arguments.iter().map(AsRef::as_ref).collect()),
             };
         }
@@ -134,6 +147,24 @@ mod tests {
         assert!(conflicts(ONE, 4, &command(&["MGET", "b", "a"])));
         assert!(conflicts(ONE, 4, &command(&["DBSIZE"])));
         assert!(!conflicts(ONE, 6, &command(&["DBSIZE"])));
+    }
+
+    #[test]
+    fn commands_without_keys_touch_everything_whatever_their_arguments() {
+        let without_keys = commands::table::all().iter().filter(|spec| {
+            spec.first_key == 0 && !matches!(spec.group, commands::table::Group::Session)
+        });
+        let mut count = 0;
+        for spec in without_keys {
+            let command = command(&[spec.name, "x"]);
+            assert!(
+                matches!(touched(&command), Touched::Everything),
+                "{}",
+                spec.name
+            );
+            count += 1;
+        }
+        assert_eq!(count, WITHOUT_KEYS.len());
     }
 
     #[test]

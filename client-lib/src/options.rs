@@ -63,9 +63,9 @@ impl ClientOptions {
         self
     }
 
-    /// While a partition takes no writes (too few copies of it are alive, a disk is full), writes end at once as
-    /// [`Error::Unavailable`](crate::Error::Unavailable), with the text that Redis' clients know (`NOREPLICAS ...`, `MISCONF ...`). Default: they
-    /// are sent again until the deadline.
+    /// What a partition cannot do for now (too few copies of it are alive, a disk is full, a table's share is used up) ends at once as
+    /// [`Error::Unavailable`](crate::Error::Unavailable), with the text that Redis' clients know (`NOREPLICAS ...`, `MISCONF ...`, `THROTTLED ...`).
+    /// Default: it is sent again until the deadline.
     #[must_use]
     pub fn fail_early(mut self) -> Self {
         self.fail_early = true;

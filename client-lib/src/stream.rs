@@ -264,6 +264,7 @@ impl Pusher<'_> {
             partition: lane.partition,
             epoch,
             staleness: op.aside.as_ref().map_or(0, Aside::milliseconds),
+            ordered: lane.is_ordered(&op),
         };
         if state.filling_requests >= BATCH_REQUESTS || state.filling.len() + op.len > BATCH_BYTES {
             state.seal(serial - 1);

@@ -270,6 +270,107 @@ async fn a_primary_that_is_deposed_with_a_write_in_flight_has_it_asked_for_again
 }
 
 #[tokio::test]
+async fn whoever_has_learnt_of_a_new_primary_asks_nobody_else() {
+    let cluster = Cluster::usual(1);
+    let table = cluster.client().await.table("t").await.unwrap();
+    table.set("k", "v").await.unwrap();
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    cluster.script(move |server, _| {
+        seen.lock().unwrap().push(server);
+        Act::Do
+    });
+    cluster.take_over("t", 0, 1);
+    // the first refusal tells of the new primary, the others of nothing new
+    let reads: Vec<_> = (0..5).map(|_| submit(&table, 0, get("k"))).collect();
+    for read in reads {
+        assert_eq!(value(read.await.unwrap()).unwrap(), "v");
+    }
+    let asked = asked.lock().unwrap();
+    let first_at_the_new = asked.iter().position(|&server| server == 1).unwrap();
+    assert!(
+        asked[..first_at_the_new].len() <= 5 && asked[first_at_the_new..] == [1; 5],
+        "{asked:?}"
+    );
+}
+
+/// Writes cannot be done for now; counts them.
+fn unable(message: &'static str) -> impl FnMut(usize, &Request) -> Act + Send {
+    move |_, request| {
+        if is_write(request) {
+            Act::Refuse(Refused::Unable, message)
+        } else {
+            Act::Do
+        }
+    }
+}
+
+#[tokio::test]
+async fn reads_go_on_while_a_write_can_not_be_done() {
+    let cluster = Cluster::usual(1);
+    let table = cluster.client().await.table("t").await.unwrap();
+    table.set("k", "v").await.unwrap();
+    cluster.script(unable("NOREPLICAS 1 of the 2 members"));
+    let mut write = std::pin::pin!(table.set("k", "w"));
+    let reads = async {
+        cluster
+            .until("the write is refused", |state| state.received.len() > 1)
+            .await;
+        for _ in 0..100 {
+            assert_eq!(table.get("k").await.unwrap().unwrap(), "v");
+        }
+    };
+    tokio::select! {
+        biased;
+        outcome = &mut write => panic!("it ended before the reads: {outcome:?}"),
+        () = reads => {}
+    }
+    cluster.script(|_, _| Act::Do);
+    write.await.unwrap();
+    assert_eq!(table.get("k").await.unwrap().unwrap(), "w");
+}
+
+#[tokio::test]
+async fn writes_that_can_not_be_done_end_early_and_cost_one_request_each() {
+    let cluster = Cluster::usual(1);
+    let client = Client::connect(cluster.options().fail_early())
+        .await
+        .unwrap();
+    let table = client.table("t").await.unwrap();
+    cluster.script(unable("THROTTLED 5 writes a second"));
+    let writes: Vec<_> = (0..200).map(|_| submit(&table, 0, set("k", "v"))).collect();
+    let read = submit(&table, 0, get("k"));
+    for write in writes {
+        let refused = write.await.unwrap();
+        assert_eq!(
+            refused,
+            Err(Error::Unavailable("THROTTLED 5 writes a second".into()))
+        );
+    }
+    assert_eq!(value(read.await.unwrap()), None);
+    assert_eq!(cluster.lock().received.len(), 201);
+}
+
+#[tokio::test]
+async fn what_was_handed_over_in_an_order_keeps_it_when_it_can_not_be_done_at_first() {
+    let cluster = Cluster::usual(1);
+    let table = cluster.client().await.table("t").await.unwrap();
+    let mut refusals = 3;
+    cluster.script(move |_, request| {
+        if is_write(request) && refusals > 0 {
+            refusals -= 1;
+            return Act::Refuse(Refused::Unable, "NOREPLICAS");
+        }
+        Act::Do
+    });
+    let operations = [set("k", "first"), get("k"), set("k", "second"), get("k")];
+    let [first, one, second, two] = operations.map(|operation| submit(&table, 0, operation));
+    assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+    assert_eq!(value(one.await.unwrap()).unwrap(), "first");
+    assert_eq!(value(two.await.unwrap()).unwrap(), "second");
+}
+
+#[tokio::test]
 async fn what_a_server_says_for_good_reaches_the_caller_at_once() {
     let cluster = Cluster::usual(1);
     let table = cluster.client().await.table("t").await.unwrap();

@@ -69,6 +69,7 @@ fn client_requests(batch: data::RequestBatch) {
                 partition: request.partition,
                 epoch: request.epoch,
                 staleness: request.staleness,
+                ordered: request.ordered,
             },
         ) else {
             continue;

@@ -46,6 +46,7 @@ impl Lane {
                 in_flight: 0,
                 waiting: VecDeque::new(),
                 refused: Vec::new(),
+                put_off: Vec::new(),
                 overtaking: OvertakingWrites::default(),
                 failures: 0,
                 detour: 0,
@@ -132,7 +133,7 @@ impl Lane {
             let outcome = match verdict {
                 Verdict::Ended(outcome) => outcome,
                 Verdict::Again(refusal) | Verdict::Unable(refusal) => {
-                    Err(Error::Unavailable(refusal.message))
+                    Err(op.without_effect(Error::Unavailable(refusal.message)))
                 }
                 Verdict::Unsure(refusal) => Err(op.without_answer(refusal.message)),
             };
@@ -166,14 +167,19 @@ impl Lane {
                 state.reason = refusal.message;
             }
             Verdict::Unable(refusal) if self.home.core.options.fail_early => {
-                state.drain(false);
                 let error = op.without_effect(Error::Unavailable(refusal.message));
                 state.end(op, Err(error), out);
             }
+            Verdict::Unable(refusal) if !self.is_ordered(&op) => {
+                self.follow(state, refusal);
+                self.put_off(state, op, out);
+            }
             Verdict::Again(refusal) | Verdict::Unable(refusal) => {
                 let not_primary = refusal.kind() == refusal::Kind::NotPrimary;
+                // the lane knows a newer primary than whoever refuses
+                let leaving = state.is_leaving();
                 state.drain(true);
-                if !self.follow(state, refusal) && not_primary {
+                if !self.follow(state, refusal) && not_primary && !leaving {
                     // it knows no better: another one may
                     state.doubted = true;
                     self.home.refresh.notify_one();
@@ -219,7 +225,8 @@ impl Lane {
                     state.end(op, Err(error), out);
                 }
                 (false, false) => {
-                    state.end(op, Err(Error::Unavailable(reason.to_owned())), out);
+                    let error = op.without_effect(Error::Unavailable(reason.to_owned()));
+                    state.end(op, Err(error), out);
                 }
             }
         }
@@ -265,6 +272,7 @@ impl Lane {
     pub(crate) fn tick(self: &Arc<Self>, now: Instant, out: &mut Deliveries) -> bool {
         let mut state = self.lock();
         state.expire(now, out);
+        state.take_up(now, out);
         match &state.phase {
             Phase::Paused { until } if *until <= now => state.phase = Phase::Detached,
             Phase::Draining {

@@ -32,6 +32,8 @@ pub(crate) struct Op {
     /// An attempt had no answer, and may have had an effect.
     pub(crate) lost: bool,
     pub(crate) deadline: Instant,
+    /// How often it was put off because it could not be done.
+    pub(crate) put_off: u32,
     /// None when its waiter was told that the deadline has passed.
     pub(crate) completion: Option<Completion>,
     pub(crate) cost: u32,

@@ -1,7 +1,7 @@
 //! What a lane does with what waits: where it goes, and when again.
 
 use super::events::Lane;
-use super::request::Kind;
+use super::request::{Kind, Op};
 use super::state::{Phase, State};
 use crate::Error;
 use crate::completion::Deliveries;
@@ -51,14 +51,32 @@ impl Lane {
         };
     }
 
+    /// Whether later requests wait while it cannot be done: not if it ends then, nor if nobody else's order hangs on it.
+    pub(crate) fn is_ordered(&self, op: &Op) -> bool {
+        op.order.is_some() && !self.home.core.options.fail_early
+    }
+
     pub(super) fn pause(&self, failures: &mut u32) -> Phase {
+        Phase::Paused {
+            until: self.after_pause(failures),
+        }
+    }
+
+    fn after_pause(&self, failures: &mut u32) -> Instant {
         let (min, max) = self.home.core.options.backoff;
         let pause = min.saturating_mul(1 << (*failures).min(16)).min(max);
         *failures = failures.saturating_add(1);
         // half of it at random, so that many lanes and clients do not come back at once
-        Phase::Paused {
-            until: Instant::now() + pause.mul_f64(rand::rng().random_range(0.5..1.0)),
+        Instant::now() + pause.mul_f64(rand::rng().random_range(0.5..1.0))
+    }
+
+    /// Sends it again after a pause of its own: what comes after it goes on.
+    pub(super) fn put_off(&self, state: &mut State, mut op: Op, out: &mut Deliveries) {
+        if op.completion.is_none() {
+            return state.again(op, out);
         }
+        let until = self.after_pause(&mut op.put_off);
+        state.put_off.push((until, op));
     }
 
     pub(super) fn unreachable(&self, state: &mut State, reason: &str) {

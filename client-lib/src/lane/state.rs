@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) in_flight: usize,
     pub(super) waiting: VecDeque<Op>,
     pub(super) refused: Vec<Op>,
+    /// What cannot be done for now and waits by itself, each until its time.
+    pub(super) put_off: Vec<(Instant, Op)>,
     /// Writes of this epoch that an earlier read, if it is refused, may not be sent again after.
     pub(super) overtaking: OvertakingWrites,
     /// Since the last success.
@@ -148,6 +150,32 @@ impl State {
         }
     }
 
+    /// Whether it is on its way to another primary.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Draining {
+                abandon_at: Some(_),
+                ..
+            }
+        )
+    }
+
+    /// Puts what was put off behind all others when its time has come.
+    pub(super) fn take_up(&mut self, now: Instant, out: &mut Deliveries) {
+        let due: Vec<_> = self
+            .put_off
+            .extract_if(.., |(until, _)| *until <= now)
+            .collect();
+        for (_, op) in due {
+            if op.completion.is_some() {
+                self.waiting.push_back(op);
+            } else {
+                self.again(op, out);
+            }
+        }
+    }
+
     /// Ends what waits past its deadline. Deadlines grow in the order of the lane, so the front is where they are.
     pub(super) fn expire(&mut self, now: Instant, out: &mut Deliveries) {
         let reason = if self.reason.is_empty() {
@@ -161,6 +189,8 @@ impl State {
             over.push(op);
         }
         over.extend(self.refused.extract_if(.., |op| is_over(op)));
+        let put_off = self.put_off.extract_if(.., |(_, op)| is_over(op));
+        over.extend(put_off.map(|(_, op)| op));
         for op in over {
             let error = op.without_effect(Error::Timeout(reason.clone()));
             self.end(op, Err(error), out);
@@ -202,6 +232,9 @@ impl State {
 
     /// Whether time alone may change something here.
     pub(super) fn needs_driver(&self) -> bool {
+        if !self.put_off.is_empty() {
+            return true;
+        }
         match self.phase {
             Phase::Flowing(_) => false,
             Phase::Detached | Phase::Opening | Phase::Unrouted | Phase::Paused { .. } => {

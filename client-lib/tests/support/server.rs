@@ -173,7 +173,11 @@ impl Session {
         }
         let act = (state.script)(self.server, request);
         if let Act::Refuse(kind, message) = act {
-            if matches!(kind, Kind::Busy | Kind::NotPrimary) && !may_be_old {
+            let breaks_order = match kind {
+                Kind::Unable => request.ordered,
+                kind => matches!(kind, Kind::Busy | Kind::NotPrimary),
+            };
+            if breaks_order && !may_be_old {
                 self.refused.insert(key, request.epoch);
             }
             return (act, Some(refusal(kind, message)));

@@ -132,6 +132,7 @@ pub(crate) struct StreamReply {
     id: u64,
     partition: PartitionId,
     epoch: u32,
+    ordered: bool,
     request_id: Option<RequestId>,
     age: Age,
     shape: Shape,
@@ -198,6 +199,7 @@ impl Stream {
                 id: request.id,
                 partition,
                 epoch: request.epoch,
+                ordered: request.ordered,
                 request_id: request.request_id.as_ref().map(request_id),
                 age,
                 shape,
@@ -366,6 +368,7 @@ impl StreamReply {
         match refused {
             // Reads that allow for an age have no order among the others.
             _ if self.age.is_some() => {}
+            Refused::Unable(_) if !self.ordered => {}
             Refused::Busy(_)
             | Refused::NotPrimary(_)
             | Refused::NotFresh
