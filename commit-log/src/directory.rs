@@ -1,7 +1,7 @@
 //! The real disk: preallocated files, direct and synchronous writes where the file system takes them, else `fdatasync`.
 
 use crate::disk::{Disk, DiskFile};
-use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::fs::{Advice, FallocateFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -38,6 +38,8 @@ impl Directory {
 
     fn file(&self, name: &str, file: File) -> io::Result<Arc<dyn DiskFile>> {
         let size = file.metadata()?.len();
+        // Chunks are large enough. What the kernel read ahead of them, zeros of a hole too, would count as data from then on.
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Random);
         let direct = match self.direct {
             DirectIo::Off => None,
             DirectIo::Auto => self.open_direct(name),
@@ -122,6 +124,15 @@ impl DiskFile for SystemFile {
             }
         }
         Ok(filled)
+    }
+
+    fn next_data(&self, offset: u64) -> Option<u64> {
+        match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(at) => Some(at),
+            Err(Errno::NXIO) => None,
+            // a file system that does not know where its holes are
+            Err(_) => Some(offset),
+        }
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

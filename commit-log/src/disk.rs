@@ -22,6 +22,10 @@ pub trait DiskFile: Send + Sync {
     fn size(&self) -> u64;
     /// Fills `buffer` from `offset`, or up to the end of the file; says how much that was.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Where the next bytes may be that are not zero, at `offset` or behind it; none if all behind it are zero. Who cannot tell says `offset`.
+    fn next_data(&self, offset: u64) -> Option<u64> {
+        Some(offset)
+    }
     /// Hands bytes to the operating system.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Writes bytes that are durable on return. Offset, length and address are multiples of [`BLOCK`].

@@ -55,6 +55,14 @@ impl<'a> Scanner<'a> {
     ) -> io::Result<Option<Header>> {
         let mut offset = from.next_multiple_of(ALIGNMENT);
         while offset < until {
+            if !self.holds(offset) {
+                // most of a segment may never have been written
+                match self.file.next_data(offset.into()) {
+                    None => return Ok(None),
+                    Some(at) if at >= until.into() => return Ok(None),
+                    Some(at) => offset = offset.max(at as u32 / ALIGNMENT * ALIGNMENT),
+                }
+            }
             let available = self.available(offset)?;
             let found = available
                 .chunks_exact(ALIGNMENT as usize)
@@ -104,12 +112,19 @@ impl<'a> Scanner<'a> {
         Ok(header.map_or(0, |header| header.span))
     }
 
+    /// Where in memory a header at `offset` is.
+    fn place(&self, offset: u32) -> Option<usize> {
+        let start = u64::from(offset).checked_sub(self.chunk_at)? as usize;
+        (start + HEADER <= self.chunk.len()).then_some(start)
+    }
+
+    fn holds(&self, offset: u32) -> bool {
+        self.place(offset).is_some()
+    }
+
     /// What is in memory from `offset` on, or the next chunk.
     fn available(&mut self, offset: u32) -> io::Result<&[u8]> {
-        let start = u64::from(offset)
-            .checked_sub(self.chunk_at)
-            .map(|start| start as usize);
-        match start.filter(|start| start + HEADER <= self.chunk.len()) {
+        match self.place(offset) {
             Some(start) => Ok(&self.chunk[start..]),
             None => self.bytes(offset, CHUNK),
         }

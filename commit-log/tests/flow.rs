@@ -5,6 +5,7 @@ mod support;
 use commit_log::{
     Appended, DirectIo, Directory, Driving, LogError, LogOptions, ReadError, SimulatedDisk,
 };
+use rustix::fs::FallocateFlags;
 use std::sync::Arc;
 use support::*;
 use types::{Ballot, ByteSize, Decree, Durability, LearnKind, PartitionId, RecordBody};
@@ -448,6 +449,66 @@ fn both_kinds_of_directory_give_everything_back_after_a_clean_end() {
         );
         assert_eq!(opened.recovery.torn_bytes, 0);
     }
+}
+
+#[test]
+fn opening_reads_nothing_of_a_segment_that_was_never_written() {
+    for durability in [Durability::Sync, Durability::Buffered] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = LogOptions {
+            segment_size: ByteSize::mib(32),
+            ..LogOptions::new(durability)
+        };
+        let disk = || Arc::new(Directory::open(directory.path(), DirectIo::Auto).unwrap());
+        let opened = try_open(disk(), &options, &|_| Decree::ZERO).unwrap();
+        let _ = opened.log.append(&[created(P), ballot(P, 1)], 1).unwrap();
+        let _ = opened.log.append(&[mutation(P, 1, 1, "one")], 2).unwrap();
+        opened.log.wait_synced().unwrap();
+        drop(opened);
+        let opened = try_open(disk(), &options, &|_| Decree::ZERO).unwrap();
+        assert_eq!(decrees(&opened.records, P), [(1, 1)]);
+        let read = opened.recovery.bytes_read;
+        assert!((1..16 << 20).contains(&read), "{read} bytes were read");
+    }
+}
+
+#[test]
+fn a_hole_in_a_file_hides_nothing_behind_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        segment_size: ByteSize::mib(8),
+        ..LogOptions::new(Durability::Sync)
+    };
+    let disk = || Arc::new(Directory::open(directory.path(), DirectIo::Auto).unwrap());
+    let opened = try_open(disk(), &options, &|_| Decree::ZERO).unwrap();
+    let _ = opened.log.append(&[created(P), ballot(P, 1)], 0).unwrap();
+    for decree in 1..=40 {
+        let effects = vec![decree as u8; 100_000];
+        let _ = opened
+            .log
+            .append(&[mutation(P, 1, decree, effects)], decree)
+            .unwrap();
+        opened.log.wait_synced().unwrap();
+    }
+    drop(opened);
+    // A megabyte in the middle is lost, as if it had never been written.
+    let segments = std::fs::read_dir(directory.path()).unwrap();
+    let largest = segments
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| {
+            let contents = std::fs::read(path).unwrap();
+            contents.iter().filter(|&&byte| byte != 0).count()
+        })
+        .unwrap();
+    let file = std::fs::File::options().write(true).open(largest).unwrap();
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(&file, punch, 1 << 20, 1 << 20).unwrap();
+    let opened = try_open(disk(), &options, &|_| Decree::ZERO).unwrap();
+    assert!(
+        opened.recovery.quarantined.contains(&P) || opened.recovery.lost_track,
+        "{:?}",
+        opened.recovery
+    );
 }
 
 #[test]

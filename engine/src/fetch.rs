@@ -79,6 +79,24 @@ pub(crate) fn begin(
     });
 }
 
+/// Opens the files of a partition in use before anybody waits for that, if there is room: whoever takes over reads from them before
+/// its first write.
+pub(crate) fn warm_up(node: &Arc<Node>, store: &Arc<Store>) {
+    let weak = node.weak();
+    let store = Arc::clone(store);
+    node.opener.run(move || {
+        let Some(node) = weak.upgrade() else { return };
+        if node.may_open_more() {
+            let life = store.life();
+            if let Err(NotOpen::Broken(reason)) = node.open(&store, Patience::Never)
+                && store.life() == life
+            {
+                node.fail(&store, reason);
+            }
+        }
+    });
+}
+
 fn fetch(
     node: &Arc<Node>,
     store: &Arc<Store>,
@@ -114,6 +132,7 @@ fn fetch(
     Ok(rows)
 }
 
+/// Brings the blocks of a range into memory.
 fn warm(db: &DB, from: &[u8], to: &[u8], direction: Direction) -> Result<(), String> {
     let mut options = ReadOptions::default();
     options.set_iterate_lower_bound(from);

@@ -37,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) background: Pool,
     /// Takes paced digests, one at a time.
     pub(crate) digester: Pool,
+    /// Opens what will be wanted.
+    pub(crate) opener: Pool,
     /// Collects garbage, of one partition at a time.
     pub(crate) collector: Pool,
     /// Of whose garbage is being collected, to be told when the node stops.
@@ -93,6 +95,7 @@ impl Node {
             fetchers: Pool::start("fetch", options.fetch_threads)?,
             background: Pool::start("storage", options.background_threads)?,
             digester: Pool::start("digest", 1)?,
+            opener: Pool::start("open", 1)?,
             collector: Pool::start("collect", 1)?,
             rewritten: Mutex::new(Weak::new()),
             relieve_at: AtomicUsize::new(options.overlay_budget / 4 * 3),
@@ -258,6 +261,11 @@ impl Node {
         Ok((database, Opened::Now))
     }
 
+    /// Whether one more may be open without another being closed.
+    pub(crate) fn may_open_more(&self) -> bool {
+        *lock(&self.open) < self.max_open
+    }
+
     fn permit(&self, patience: Patience) -> Result<(), NotOpen> {
         let mut open = lock(&self.open);
         while *open >= self.max_open {
@@ -354,6 +362,7 @@ impl Node {
         }
         self.collector.stop();
         self.digester.stop();
+        self.opener.stop();
         self.background.stop();
     }
 

@@ -14,7 +14,7 @@ use crate::batch;
 use crate::checkpoint;
 use crate::engine::Owner;
 use crate::event::{Digest, EngineEvent, Haste, Ticket};
-use crate::fetch::Want;
+use crate::fetch::{self, Want};
 use crate::node::Node;
 use crate::overlay::{Held, Overlay};
 use crate::row_cache::Space;
@@ -67,6 +67,8 @@ pub struct Partition {
     queued: Decree,
     /// Bytes committed and not yet sent there.
     waiting: usize,
+    /// How often something was committed, as far as it counts.
+    commits: u32,
     applied: Decree,
     /// The timestamp and ballot of `committed`'s state when nothing of it is in the overlay.
     base: Applied,
@@ -92,6 +94,9 @@ pub struct Partition {
 /// So many committed mutations at most wait for `RocksDB`: a new primary indexes them before it serves, in about a microsecond each.
 const INDEXED_AT_ONCE: u64 = 1024;
 
+/// So many commits show that a partition is written to: what a start repeats comes in fewer.
+const COMMITS_IN_USE: u32 = 16;
+
 impl Partition {
     pub(crate) fn new(owner: Arc<Owner>, store: Arc<Store>, slots: SlotRange) -> Self {
         let base = store.durable();
@@ -101,6 +106,7 @@ impl Partition {
             committed: base.decree,
             queued: base.decree,
             waiting: 0,
+            commits: 0,
             applied: base.decree,
             base,
             life: store.life(),
@@ -248,6 +254,10 @@ impl Partition {
         }
         self.reveal(up_to);
         self.committed = up_to;
+        self.commits = self.commits.saturating_add(1);
+        if self.commits == COMMITS_IN_USE {
+            fetch::warm_up(&self.owner.node, &self.store);
+        }
         self.send_digests();
         let many = up_to.0 - self.queued.0 >= INDEXED_AT_ONCE;
         if clears || many || self.waiting >= self.node().options.generation {
@@ -455,6 +465,7 @@ impl Partition {
         self.committed = base.decree;
         self.queued = base.decree;
         self.waiting = 0;
+        self.commits = 0;
         self.applied = base.decree;
         self.base = base;
         self.wanted.clear();

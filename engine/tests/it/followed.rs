@@ -29,6 +29,35 @@ fn what_is_in_flight_is_not_seen_and_hides_nothing() {
 }
 
 #[test]
+fn a_copy_that_is_written_to_is_open_before_anybody_reads_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Node::open(small(dir.path()));
+    let (mut primary, mut idle, mut busy) =
+        (node.partition(0), node.partition(1), node.partition(2));
+    primary.promote();
+    let mutations: Vec<_> = (1..=100)
+        .map(|decree| node.mutate(&mut primary, decree, &[&["SET", "a", "1"]]))
+        .collect();
+    for mutation in &mutations {
+        idle.stage(mutation).unwrap();
+        busy.stage(mutation).unwrap();
+    }
+    // as a start repeats them
+    idle.commit(Decree(100));
+    assert_eq!(node.engine.stats().open, 0);
+    for decree in 1..=100 {
+        busy.commit(Decree(decree));
+    }
+    let begun = std::time::Instant::now();
+    while node.engine.stats().open == 0 {
+        assert!(begun.elapsed().as_secs() < 60, "the busy one is never open");
+        std::thread::yield_now();
+    }
+    // and it is the busy one: nothing was asked of the other
+    assert_eq!(node.engine.stats().open, 1);
+}
+
+#[test]
 fn a_row_in_the_cache_is_not_found_any_more_when_it_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = Node::open(small(dir.path()));
