@@ -3,8 +3,9 @@
 use super::Failure;
 use super::find::Servers;
 use crate::admin::Admin;
-use crate::answer::{Answer, grid, node_id};
+use crate::answer::{Answer, node_id};
 use crate::arguments::{BalanceCommand, MoveCommand, NodeCommand};
+use crate::grid::Grid;
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::meta::{BalanceResponse, BalanceStep, MoveRequest};
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ fn status(response: &BalanceResponse, servers: &Servers) -> Answer {
 }
 
 fn table(steps: &[BalanceStep], servers: &Servers) -> String {
-    let mut lines = grid(&[
+    let mut lines = Grid::new(&[
         "table",
         "partition",
         "what",

@@ -2,8 +2,9 @@
 
 use super::{Failure, partitions};
 use crate::admin::{Admin, NewTable};
-use crate::answer::{Answer, grid};
+use crate::answer::Answer;
 use crate::arguments::TableCommand;
+use crate::grid::Grid;
 use proto::meta::{AlterTableRequest, Table, TableRules};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -104,7 +105,7 @@ fn done(what: &str, table: &Table) -> Answer {
 }
 
 fn list(tables: &[Table]) -> Answer {
-    let mut lines = grid(&[
+    let mut lines = Grid::new(&[
         "name",
         "id",
         "partitions",

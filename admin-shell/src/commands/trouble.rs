@@ -3,8 +3,9 @@
 use super::Failure;
 use super::find::{Servers, parse_id};
 use crate::admin::Admin;
-use crate::answer::{Answer, grid, node_id};
+use crate::answer::{Answer, node_id};
 use crate::arguments::{MetaCommand, PartitionCommand};
+use crate::grid::Grid;
 use proto::meta::rescue_request::Choice;
 use proto::meta::{RebuildRequest, RebuildResponse, RescueRequest, RescueResponse, Rescuer};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use std::fmt::Write;
 /// Partitions that are not as they should be.
 pub(super) async fn health(admin: &mut Admin, table: Option<&str>) -> Result<Answer, Failure> {
     let response = admin.health(table.unwrap_or_default()).await?;
-    let mut lines = grid(&[
+    let mut lines = Grid::new(&[
         "table",
         "partition",
         "what is wrong",
