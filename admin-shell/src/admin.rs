@@ -274,6 +274,15 @@ impl Admin {
         )
     }
 
+    /// The number of the table in use of that name.
+    pub async fn table_number(&mut self, name: &str) -> Result<u32, AdminError> {
+        let tables = self.list_tables(false).await?;
+        let named = tables.iter().find(|table| table.name == name);
+        named
+            .map(|table| table.id)
+            .ok_or_else(|| AdminError::NotFound(format!("there is no table '{name}'")))
+    }
+
     /// All replica servers ever seen.
     pub async fn list_nodes(&mut self) -> Result<Vec<Node>, AdminError> {
         self.nodes().await.map(|answer| answer.nodes)

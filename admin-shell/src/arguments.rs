@@ -3,7 +3,9 @@
 mod cluster;
 mod table;
 
-pub(crate) use cluster::{BalanceCommand, MetaCommand, MoveCommand, NodeCommand, PartitionCommand};
+pub(crate) use cluster::{
+    BalanceCommand, HotBy, MetaCommand, MoveCommand, NodeCommand, PartitionCommand,
+};
 pub(crate) use table::TableCommand;
 
 use clap::{Args, Parser, Subcommand};
@@ -103,6 +105,17 @@ pub(crate) enum Command {
     Health {
         /// Only of this table.
         name: Option<String>,
+    },
+    /// The replicas with the most traffic in the last 10 to 20 seconds: hot orders --by writes
+    Hot {
+        /// Only of this table.
+        name: Option<String>,
+        /// What counts.
+        #[arg(long, value_enum, default_value_t = HotBy::Commands)]
+        by: HotBy,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
     },
     /// Decide about a partition that lost all its members: partition rescue orders 3
     #[command(subcommand)]

@@ -25,6 +25,7 @@ For example:
   hset user:2 name 'Ada Lovelace'         a sort key under a hash key (a Redis hash field)
   partitions orders --digest              are all copies equal?
   health                                  what is wrong, and what is done about it
+  hot orders --by writes                  which partitions are busiest
   node drain rack7-b --wait               empty a server before it goes
   balance plan                            what would be moved next
   help hscan                              all about one command

@@ -79,3 +79,48 @@ fn scripts_get_the_same_columns_in_every_line_and_nothing_else() {
     assert_eq!(digests.stderr, "", "no progress without a terminal");
     assert!(!digests.stdout.contains('\u{1b}'), "{}", digests.stdout);
 }
+
+#[test]
+fn the_busiest_partitions_of_all_servers_are_shown() {
+    let cluster = Cluster::start(Options::default());
+    cluster.shell(&["table", "create", "other", "--partitions", "4"]);
+    let route = cluster.shell(&["route", "hot"]);
+    let (partition, primary) = (&route["partition"], &route["primary"]["name"]);
+    for number in 0..20 {
+        cluster.shell(&["set", "hot", &number.to_string()]);
+    }
+    cluster.shell(&["get", "hot"]);
+    cluster.shell(&["--table", "other", "set", "k", "v"]);
+    let hot = cluster.shell(&["hot", "--by", "writes"]);
+    let hottest = &hot["replicas"][0];
+    assert_eq!(&hottest["partition"], partition, "{hot}");
+    assert_eq!(&hottest["server"], primary, "{hot}");
+    assert_eq!(
+        (&hottest["table"], &hottest["role"]),
+        (&"default".into(), &"primary".into())
+    );
+    for what in ["reads", "writes", "bytes"] {
+        assert!(hottest[what].as_f64() > Some(0.0), "{hot}");
+    }
+    assert_eq!(hot["unanswered"], serde_json::json!([]));
+
+    let other = cluster.shell(&["hot", "other"]);
+    let replicas = other["replicas"].as_array().expect("a list");
+    assert_eq!(replicas.len(), 1, "one key of one table: {other}");
+    assert_eq!(replicas[0]["table"], "other");
+    let first = cluster.shell(&["hot", "--by", "bytes", "--limit", "1"]);
+    assert_eq!(first["replicas"].as_array().map(Vec::len), Some(1));
+    assert!(first["more"].as_u64() >= Some(1), "{first}");
+
+    let killed = cluster.kill("replica-3");
+    let partial = tests::eventually("the others are still asked", || {
+        let hot = cluster.try_shell(&["hot"])?;
+        let silent = hot["unanswered"].as_array().expect("a list").len();
+        (silent == 1).then_some(()).ok_or_else(|| hot.to_string())
+    });
+    let () = partial;
+    cluster.restarted("replica-3", killed);
+    let refused = cluster.shell_run(&["hot", "nowhere"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("nowhere"), "{refused:?}");
+}

@@ -1,6 +1,6 @@
 //! What can be asked about the cluster as a whole: its nodes, how evenly they bear, what is wrong, and what to do when much is lost.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 /// What can be done with a replica server.
 #[derive(Subcommand, Debug)]
@@ -107,4 +107,17 @@ pub(crate) enum MetaCommand {
         #[arg(long)]
         word: Option<String>,
     },
+}
+
+/// By what replicas are called hot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum HotBy {
+    /// Reads and writes together.
+    Commands,
+    /// Commands that only read.
+    Reads,
+    /// Commands that may write.
+    Writes,
+    /// What reads found and writes replicated.
+    Bytes,
 }

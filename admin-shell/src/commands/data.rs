@@ -80,6 +80,7 @@ pub(super) async fn run(table: &Table, command: &Command) -> Result<Answer, Fail
         | Command::Balance(_)
         | Command::Move(_)
         | Command::Health { .. }
+        | Command::Hot { .. }
         | Command::Partition(_)
         | Command::Meta(_)
         | Command::Partitions { .. }

@@ -8,6 +8,7 @@ use crate::worker::hosted::Hosted;
 use crate::worker::reply::{
     Command, Delivery, Named, Outcome, Refused, ReplyTo, refuse, send_on, turn_away,
 };
+use crate::worker::rules::size;
 use crate::worker::stale::patience;
 use crate::worker::waiting::{Again, Waiter};
 use bytes::Bytes;
@@ -64,6 +65,7 @@ impl Worker {
         let delivery = {
             let mut h = hosted.borrow_mut();
             h.traffic.came(spec);
+            h.heat.came(now, spec);
             if let Some(age) = to.age().filter(|_| !spec.is_write()) {
                 self.reader_came(&mut h, now, age);
             }
@@ -230,7 +232,9 @@ impl Worker {
         };
         let read = crate::worker::positioned::read(&mut h.storage, spec, args, wall);
         if let Ok(read) = &read {
-            h.rules.charge(&read.reply);
+            let bytes = size(&read.reply);
+            h.rules.charge(bytes);
+            h.heat.moved(bytes);
         }
         match read {
             Ok(read) if read.depends_on_expiry => match self.open_mutation(h, now) {

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::compare::Compared;
+use crate::heat::Heat;
 use crate::metrics::{CommitTimes, Traffic};
 use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo, refuse, send_on, turn_away};
@@ -72,6 +73,8 @@ pub(crate) struct Hosted {
     pub(crate) diverged: bool,
     /// What is counted for its table.
     pub(crate) traffic: Rc<Traffic>,
+    /// How busy it is.
+    pub(crate) heat: Heat,
     pub(crate) commit_times: CommitTimes,
 }
 
@@ -173,6 +176,7 @@ impl Hosted {
         let sealed = self.storage.seal()?;
         self.commit_times.sealed(self.storage.last());
         self.traffic.wrote(sealed.effects.len());
+        self.heat.moved(sealed.effects.len());
         Some(Event::Submit {
             timestamp: sealed.timestamp,
             effects: sealed.effects,
