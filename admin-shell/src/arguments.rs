@@ -117,6 +117,18 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
     },
+    /// The latest commands that took long (`slow_log.threshold`, waiting for the commit included): slowlog --node rack7-b
+    Slowlog {
+        /// Only of this server, by name or id.
+        #[arg(long)]
+        node: Option<String>,
+        /// At most so many, the newest.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+        /// Forget all that there are.
+        #[arg(long)]
+        reset: bool,
+    },
     /// Decide about a partition that lost all its members: partition rescue orders 3
     #[command(subcommand)]
     Partition(PartitionCommand),

@@ -26,6 +26,7 @@ For example:
   partitions orders --digest              are all copies equal?
   health                                  what is wrong, and what is done about it
   hot orders --by writes                  which partitions are busiest
+  slowlog                                 which commands took long
   node drain rack7-b --wait               empty a server before it goes
   balance plan                            what would be moved next
   help hscan                              all about one command

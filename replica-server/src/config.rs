@@ -52,6 +52,8 @@ pub struct ReplicaConfig {
     pub digest: Digest,
     /// Limits of the RESP port.
     pub resp: RespLimits,
+    /// Remembering slow commands.
+    pub slow_log: SlowLog,
 }
 
 /// How much of the machine the server may use.
@@ -148,6 +150,17 @@ pub struct Digest {
     pub rate: ByteSize,
 }
 
+/// Which commands are remembered for operators because they took long: the latest, in memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SlowLog {
+    /// From so long on, from the command's arrival to its answer, waiting for the commit included; zero: none is.
+    #[serde(with = "humantime_serde")]
+    pub threshold: Duration,
+    /// So many, 10,000 at most; zero: none. Each takes some 5 KiB at most.
+    pub length: usize,
+}
+
 /// Limits of the RESP port. Each is per server unless it says otherwise.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -188,6 +201,7 @@ impl Default for ReplicaConfig {
             scrub: Scrub::default(),
             digest: Digest::default(),
             resp: RespLimits::default(),
+            slow_log: SlowLog::default(),
         }
     }
 }
@@ -257,6 +271,18 @@ impl Default for Digest {
 
 const WEEK: Duration = Duration::from_hours(7 * 24);
 
+/// The longest slow log.
+const MOST_SLOW: usize = 10_000;
+
+impl Default for SlowLog {
+    fn default() -> Self {
+        Self {
+            threshold: Duration::from_millis(100),
+            length: 128,
+        }
+    }
+}
+
 impl Default for RespLimits {
     fn default() -> Self {
         let limits = resp_gateway::Limits::default();
@@ -313,6 +339,12 @@ impl ReplicaConfig {
         }
         if self.budgets.open_partitions == 0 {
             return Err("budgets.open_partitions must be at least 1".into());
+        }
+        if self.slow_log.length > MOST_SLOW {
+            return Err(format!(
+                "slow_log.length is {}, but may be at most {MOST_SLOW}",
+                self.slow_log.length
+            ));
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::room;
 use crate::services::data::{self, DataService};
 use crate::services::inspect::{self, InspectService};
 use crate::services::resp::LocalBackend;
+use crate::slow_log::SlowCommands;
 use crate::worker::{Found, Logs, Parts, SharedLeases, Worker};
 use crate::{clock, clock_watch, compare, disk_use, scrub, storage};
 use engine::Engine;
@@ -254,6 +255,7 @@ async fn serve(
         arrivals: arrivals.clone(),
         kept_checkpoints,
         timings: timings.clone(),
+        slow_commands: SlowCommands::new(&config.slow_log),
     });
     worker.recover(found);
     let scrubber = scrub::start(&config.scrub, engine.clone(), scrubbed_logs, scrub_place)

@@ -1,6 +1,13 @@
 //! What operators see of a cluster in the shell, on terminals of any width and in scripts. Real processes.
 
+use proto::inspect::HotRequest;
+use proto::inspect::inspect_client::InspectClient;
+use redis::{Connection, RedisResult, Value, cmd};
 use tests::cluster::{Cluster, Options};
+use tests::doors::{redis, runtime};
+use tests::eventually;
+use tests::fleet::cluster::TABLE;
+use tests::fleet::{Fleet, FleetOptions};
 use tests::program::{self, Ended};
 use tests::terminal::{self, Shown};
 
@@ -113,14 +120,201 @@ fn the_busiest_partitions_of_all_servers_are_shown() {
     assert!(first["more"].as_u64() >= Some(1), "{first}");
 
     let killed = cluster.kill("replica-3");
-    let partial = tests::eventually("the others are still asked", || {
+    eventually("the others are still asked", || {
         let hot = cluster.try_shell(&["hot"])?;
         let silent = hot["unanswered"].as_array().expect("a list").len();
         (silent == 1).then_some(()).ok_or_else(|| hot.to_string())
     });
-    let () = partial;
     cluster.restarted("replica-3", killed);
     let refused = cluster.shell_run(&["hot", "nowhere"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.stderr.contains("nowhere"), "{refused:?}");
+}
+
+/// What SLOWLOG GET tells: the words of each command, and its client.
+fn slow_log(connection: &mut Connection) -> Vec<(Vec<String>, String)> {
+    type Entry = (i64, i64, i64, Vec<String>, String, String);
+    let told: Vec<Entry> = cmd("SLOWLOG")
+        .arg("GET")
+        .arg(-1)
+        .query(connection)
+        .expect("a slow log");
+    for (_, seconds, micros, ..) in &told {
+        assert!(*seconds > 1_600_000_000 && *micros > 0, "{told:?}");
+    }
+    let entry = |(_, _, _, words, client, _): Entry| (words, client);
+    told.into_iter().map(entry).collect()
+}
+
+#[test]
+fn every_server_remembers_its_slow_commands_for_redis_clients_of_their_table_and_for_operators() {
+    let options = Options::default()
+        .setting("TULPAR__REPLICA__SLOW_LOG__THRESHOLD", "1us")
+        .setting("TULPAR__REPLICA__SLOW_LOG__LENGTH", "20");
+    let cluster = Cluster::start(options);
+    cluster.shell(&["table", "create", "other", "--password", "pw"]);
+    let primary = cluster.shell(&["route", "k"])["primary"].clone();
+    let address = primary["redis"].as_str().expect("an address");
+    let mut here = redis(address);
+    let _: () = cmd("SLOWLOG").arg("RESET").query(&mut here).expect("reset");
+    let long = "v".repeat(200);
+    let _: () = cmd("SET")
+        .arg("k")
+        .arg(&long)
+        .query(&mut here)
+        .expect("set");
+    let me: String = cmd("CLIENT").arg("INFO").query(&mut here).expect("info");
+    let entries = slow_log(&mut here);
+    let shown = format!("{}... (72 more bytes)", "v".repeat(128));
+    let (_, client) = entries
+        .iter()
+        .find(|(words, _)| words[..] == ["SET", "k", &shown])
+        .unwrap_or_else(|| panic!("no SET in {entries:?}"));
+    assert!(
+        me.contains(&format!("addr={client} ")),
+        "{client} is not {me}"
+    );
+
+    let mut gateway = redis(&cluster.gateway());
+    let _: Option<String> = cmd("GET").arg("k").query(&mut gateway).expect("get");
+    let entries = slow_log(&mut here);
+    assert_eq!(entries[0].0, ["GET", "k"], "the newest comes first");
+    let refused: RedisResult<Value> = cmd("SLOWLOG").arg("GET").query(&mut gateway);
+    assert!(refused.is_err_and(|error| error.to_string().contains("each replica server")));
+
+    for _ in 0..30 {
+        let _: Option<String> = cmd("GET").arg("k").query(&mut here).expect("get");
+    }
+    let length: usize = cmd("SLOWLOG").arg("LEN").query(&mut here).expect("len");
+    assert_eq!(length, 20, "the latest are kept");
+    let mut other = redis(address);
+    let _: () = cmd("AUTH")
+        .arg("other")
+        .arg("pw")
+        .query(&mut other)
+        .expect("auth");
+    assert_eq!(
+        slow_log(&mut other),
+        [],
+        "another table's are none of its business"
+    );
+    let _: () = cmd("SLOWLOG")
+        .arg("RESET")
+        .query(&mut other)
+        .expect("reset");
+    let length: usize = cmd("SLOWLOG").arg("LEN").query(&mut here).expect("len");
+    assert_eq!(length, 20, "nor to be forgotten");
+
+    let name = primary["name"].as_str().expect("a name");
+    let told = cluster.shell(&["slowlog", "--node", name, "--limit", "5"]);
+    let commands = told["commands"].as_array().expect("a list");
+    assert_eq!(commands.len(), 5);
+    assert!(told["all"].as_u64() >= Some(20), "{told}");
+    for command in commands {
+        assert_eq!(
+            (&command["server"], &command["table"]),
+            (&primary["name"], &"default".into())
+        );
+        assert_eq!(command["command"], serde_json::json!(["GET", "k"]));
+    }
+    for number in 0..30 {
+        let _: () = cmd("SET")
+            .arg(format!("key{number}"))
+            .arg("v")
+            .query(&mut gateway)
+            .expect("set");
+    }
+    let told = cluster.shell(&["slowlog", "--reset"]);
+    let servers: std::collections::BTreeSet<&str> = told["commands"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|command| command["server"].as_str())
+        .collect();
+    assert_eq!(servers.len(), 3, "all servers are asked: {told}");
+    let length: usize = cmd("SLOWLOG").arg("LEN").query(&mut here).expect("len");
+    assert_eq!(length, 0);
+}
+
+#[test]
+fn a_write_that_waits_for_its_commit_is_slow() {
+    let mut fleet = Fleet::start(FleetOptions {
+        partitions: 1,
+        namespaces: false,
+        ..FleetOptions::default()
+    });
+    let shell = fleet.shell();
+    let placed = fleet.whole().remove(0);
+    shell.json(&["--table", TABLE, "set", "k", "before"]);
+    shell.json(&["slowlog", "--reset"]);
+    let hanging = placed.secondaries[0].clone();
+    fleet.server_mut(&hanging).pause();
+    // Through the client library, and at the primary's own port.
+    shell.json(&["--table", TABLE, "set", "k", "slow"]);
+    fleet.server_mut(&hanging).resume();
+    let told = eventually("the server that hung is asked again", || {
+        let told = shell.try_json(&["slowlog"])?;
+        let silent = told["unanswered"].as_array().map_or(1, Vec::len);
+        (silent == 0)
+            .then_some(told.clone())
+            .ok_or(told.to_string())
+    });
+    let commands = told["commands"].as_array().expect("a list");
+    let slow = commands
+        .iter()
+        .find(|command| command["command"] == serde_json::json!(["set", "k", "slow"]))
+        .unwrap_or_else(|| panic!("not in {told}"));
+    assert_eq!(slow["server"], placed.primary.as_str());
+}
+
+#[test]
+fn what_operators_ask_of_replica_servers_needs_the_admin_secret() {
+    let mut fleet = Fleet::start(FleetOptions {
+        partitions: 1,
+        namespaces: false,
+        ..FleetOptions::default()
+    });
+    let replica = fleet
+        .server("replica-1")
+        .grpc
+        .expect("it has a port")
+        .reached;
+    let ask = |secret: &str| {
+        let mut request = tonic::Request::new(HotRequest::default());
+        let secret = secret.parse().expect("plain text");
+        request.metadata_mut().insert("admin-secret", secret);
+        runtime().block_on(async {
+            let client = InspectClient::connect(format!("http://{replica}"));
+            let mut client = client.await.expect("it listens");
+            client.hot(request).await.map_err(|status| status.code())
+        })
+    };
+    assert!(ask("").is_ok(), "there is no secret yet");
+    let meta = fleet.server_mut("meta-1");
+    meta.kill();
+    meta.setting("admin_secret = \"open sesame\"\n")
+        .expect("its configuration is a file");
+    meta.start().expect("it starts again");
+    eventually("the replica server has heard of the secret", || {
+        let refused = ask("open");
+        match refused.err() {
+            Some(tonic::Code::Unauthenticated) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert!(ask("open sesame").is_ok());
+    let meta = fleet.meta();
+    let with = |secret: &str| {
+        let words = [
+            "shell",
+            "--meta",
+            &meta,
+            "--admin-secret",
+            secret,
+            "slowlog",
+        ];
+        program::run(&mut program::command(words))
+    };
+    assert_eq!(with("open sesame").status.code(), Some(0));
+    assert_eq!(with("open").status.code(), Some(1));
 }

@@ -81,6 +81,7 @@ pub(super) async fn run(table: &Table, command: &Command) -> Result<Answer, Fail
         | Command::Move(_)
         | Command::Health { .. }
         | Command::Hot { .. }
+        | Command::Slowlog { .. }
         | Command::Partition(_)
         | Command::Meta(_)
         | Command::Partitions { .. }

@@ -1,7 +1,7 @@
 //! What each command does: asks, and makes an [`Answer`] of what it hears.
 //!
 //! [`tables`], [`nodes`], [`balance`] and [`trouble`] ask the meta servers, [`data`] and [`keys`] ask the replica servers through the client library,
-//! [`partitions`] and [`digests`] ask both. [`hot`] asks the replica servers themselves, by [`servers`].
+//! [`partitions`] and [`digests`] ask both. [`hot`] and [`slow_log`] ask the replica servers themselves, by [`servers`].
 
 mod balance;
 mod data;
@@ -12,6 +12,7 @@ mod keys;
 mod nodes;
 mod partitions;
 mod servers;
+mod slow_log;
 mod tables;
 mod trouble;
 
@@ -58,6 +59,14 @@ impl Session {
             Command::Health { name } => trouble::health(self.admin()?, name.as_deref()).await,
             Command::Hot { name, by, limit } => {
                 hot::list(self.admin()?, name.as_deref(), *by, *limit).await
+            }
+            Command::Slowlog { node, limit, reset } => {
+                let wanted = slow_log::Ask {
+                    node: node.as_deref(),
+                    limit: *limit,
+                    reset: *reset,
+                };
+                slow_log::list(self.admin()?, wanted).await
             }
             Command::Partition(command) => trouble::partition(self.admin()?, command).await,
             Command::Meta(command) => trouble::meta(self.admin()?, command).await,

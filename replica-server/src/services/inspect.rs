@@ -1,4 +1,4 @@
-//! Operators' questions: what a replica is, whether all copies are equal, which replicas are busy.
+//! Operators' questions: what a replica is, whether all copies are equal, which replicas are busy, which commands were slow.
 //!
 //! Who asks must show the cluster's admin secret, if there is one: the meta leader tells each server what is kept of it. Questions between
 //! nodes (`digest_at`) are not operators'.
@@ -14,7 +14,7 @@ use engine::Haste;
 use proto::inspect::inspect_server::Inspect;
 use proto::inspect::{
     DigestAtRequest, DigestAtResponse, DigestsRequest, DigestsResponse, HotRequest, HotResponse,
-    ReplicaRequest, ReplicaStatus,
+    ReplicaRequest, ReplicaStatus, SlowLogRequest, SlowLogResponse,
 };
 use replication::RoleKind;
 use std::rc::Rc;
@@ -44,6 +44,7 @@ pub(crate) enum Question {
     Status(PartitionId, Answer<ReplicaStatus>),
     Digests(PartitionId, Repair, Answer<DigestsResponse>),
     Hot(HotRequest, Answer<HotResponse>),
+    SlowLog(SlowLogRequest, Answer<SlowLogResponse>),
 }
 
 /// The gRPC side.
@@ -115,6 +116,16 @@ impl Inspect for InspectService {
         hot.await.map(Response::new)
     }
 
+    async fn slow_log(
+        &self,
+        request: Request<SlowLogRequest>,
+    ) -> Result<Response<SlowLogResponse>, Status> {
+        self.check(request.metadata()).await?;
+        let request = request.into_inner();
+        let told = self.ask(|answer| Question::SlowLog(request, answer));
+        told.await.map(Response::new)
+    }
+
     async fn digest_at(
         &self,
         request: Request<DigestAtRequest>,
@@ -172,6 +183,10 @@ pub(crate) async fn answer(worker: Rc<Worker>, mut questions: mpsc::UnboundedRec
             }
             Question::Status(partition, answer) => drop(answer.send(status(&worker, partition))),
             Question::Hot(request, answer) => drop(answer.send(Ok(worker.hottest(&request)))),
+            Question::SlowLog(request, answer) => {
+                let told = worker.slow_commands.tell(request, &worker.known.borrow());
+                let _ = answer.send(Ok(told));
+            }
             Question::Digests(partition, repair, answer) => {
                 let worker = worker.clone();
                 tokio::task::spawn_local(async move {

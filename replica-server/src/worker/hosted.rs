@@ -12,7 +12,6 @@ use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting, mark_over
 use commit_log::{Log, Pin};
 use engine::{Haste, Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
-use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -230,9 +229,12 @@ impl Hosted {
 
     /// Reads that only a lease kept from being answered are not answered any more; the writes behind them are done.
     pub(crate) fn give_up(&self, queue: Bucket, refused: &Refused, out: &mut Vec<Delivery>) {
-        for Waiter { to, reply, again } in queue.waiters {
+        for Waiter {
+            to, reply, again, ..
+        } in queue.waiters
+        {
             match again {
-                Again::BySender | Again::ById(..) => {
+                Again::BySender(_) | Again::ById(..) => {
                     out.push(Delivery::Answer(to, Outcome::Reply(reply)));
                 }
                 Again::Never => refuse(to, overtaken(), out),
@@ -252,9 +254,21 @@ impl Hosted {
         out: &mut Vec<Delivery>,
     ) {
         let refusal = self.refusal();
-        for Waiter { to, reply, again } in std::mem::take(&mut bucket.waiters) {
+        for waiter in std::mem::take(&mut bucket.waiters) {
+            if let (Some(decree), true, Again::BySender(_) | Again::ById(..)) =
+                (sent, stays, &waiter.again)
+            {
+                self.waiting.push_moved(decree, &bucket, waiter);
+                continue;
+            }
+            let Waiter {
+                to,
+                reply,
+                again,
+                came,
+            } = waiter;
             let (command, id) = match again {
-                Again::BySender => (None, None),
+                Again::BySender(_) => (None, None),
                 Again::Evaluate(command) => (Some(command), None),
                 Again::Never => {
                     refuse(to, overtaken(), out);
@@ -263,24 +277,18 @@ impl Hosted {
                 Again::ById(id, kept) => (Some(bucket.command(kept)), Some(id)),
             };
             match (sent, command, id) {
-                (Some(decree), Some(command), Some(id)) if stays => {
-                    let args: SmallVec<[&[u8]; 8]> =
-                        command.args.iter().map(|arg| &arg[..]).collect();
-                    let answer = (to, reply);
-                    self.waiting
-                        .push_named(decree, answer, id, command.spec, &args);
-                }
-                (Some(decree), None, _) if stays => {
-                    let again = Again::BySender;
-                    self.waiting.push(decree, Waiter { to, reply, again });
-                }
                 (Some(_), Some(command), Some(id)) => {
                     send_on(to, self.id, command, Some(id), in_flight(), out);
                 }
                 (Some(_), None, _) => refuse(to, in_flight(), out),
                 (Some(decree), Some(command), None) if stays && self.went_on() => {
-                    let again = Again::Evaluate(command);
-                    self.waiting.push(decree, Waiter { to, reply, again });
+                    let waiter = Waiter {
+                        to,
+                        reply,
+                        again: Again::Evaluate(command),
+                        came,
+                    };
+                    self.waiting.push(decree, waiter);
                 }
                 // Its sender knows which of its writes were behind it, and are done before it could be evaluated again.
                 (Some(_), Some(_), None) if stays && matches!(to, ReplyTo::Stream(_)) => {
@@ -292,6 +300,7 @@ impl Hosted {
                     Held {
                         command,
                         to,
+                        came,
                         since: clock::now(),
                         cold: None,
                     },

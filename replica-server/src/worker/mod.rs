@@ -34,6 +34,7 @@ use crate::peers::kept::KeptCheckpoints;
 use crate::peers::{Arrivals, Peers};
 use crate::room::Room;
 use crate::services::data::same_secret;
+use crate::slow_log::SlowCommands;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
 use crate::worker::stale::StaleReads;
@@ -108,6 +109,7 @@ pub(crate) struct Worker {
     pub(crate) unanswered: Cell<usize>,
     pub(crate) counted: Counted,
     pub(crate) timings: Arc<Timings>,
+    pub(crate) slow_commands: SlowCommands,
     /// Passwords are checked beside the worker's thread, one at a time: guessing costs the other clients nothing.
     pub(crate) password_checks: Semaphore,
     /// What fitted last, by what is kept of it: clients that come back in crowds need no hash each. Of tables that are gone it is left behind.
@@ -154,6 +156,7 @@ pub(crate) struct Parts {
     pub(crate) arrivals: Arrivals,
     pub(crate) kept_checkpoints: KeptCheckpoints,
     pub(crate) timings: Arc<Timings>,
+    pub(crate) slow_commands: SlowCommands,
 }
 
 impl Worker {
@@ -189,6 +192,7 @@ impl Worker {
             unanswered: Cell::new(0),
             counted: Counted::default(),
             timings: parts.timings,
+            slow_commands: parts.slow_commands,
             password_checks: Semaphore::new(1),
             fitting_passwords: RefCell::default(),
             meta_lost_all: Cell::new(false),

@@ -3,6 +3,7 @@
 //! Whether it is, the core says (`replication`, freshness.rs); here is what makes it ask, and what waits for the answer. A partition at
 //! which nobody reads costs nothing: its primary is not asked, and its rows are not indexed.
 
+use crate::clock;
 use crate::worker::Worker;
 use crate::worker::execute::Tried;
 use crate::worker::hosted::Hosted;
@@ -97,7 +98,7 @@ impl Worker {
             Ok(read) => {
                 count(&self.stale_reads.answered);
                 h.heat.moved(size(&read.reply));
-                Tried::Evaluated(read.reply)
+                Tried::Evaluated(read.reply, clock::now())
             }
             Err(Interrupt::Cold) => Self::fetch(h),
             Err(Interrupt::Full) => Tried::Answer(Outcome::Reply(Reply::too_large())),

@@ -1,5 +1,6 @@
 //! Replies that wait for a commit: any reply, even "nothing done", leaves only when every decree it saw is committed.
 
+use crate::slow_log::{ARGUMENT_BYTES, ARGUMENTS, shortened, shown_command};
 use crate::worker::reply::{Command, ReplyTo, Sender};
 use bytes::Bytes;
 use commands::requests::RequestId;
@@ -12,18 +13,31 @@ pub(crate) struct Waiter {
     pub(crate) to: ReplyTo,
     pub(crate) reply: Reply,
     pub(crate) again: Again,
+    /// When its command came.
+    pub(crate) came: Instant,
 }
 
 /// How a command is asked again whose reply is not to be had here any more.
 pub(crate) enum Again {
-    /// By its sender, if at all.
-    BySender,
+    /// By its sender, if at all. What it was is among what its bucket keeps, shortened, if slow commands are remembered.
+    BySender(Option<Kept>),
     /// It had no effects: it needs the lease when it is answered (R1), and can be evaluated again instead.
     Evaluate(Command),
     /// It had effects: the new primary knows it by this id. The command is among those that its bucket keeps.
     ById(RequestId, Kept),
     /// Not at all: a later write may have been seen by its sender already. See [`mark_overtaken`].
     Never,
+}
+
+impl Again {
+    /// The same in another bucket.
+    fn moved(self, of: &Bucket, to: &mut Bucket) -> Self {
+        match self {
+            Self::BySender(Some(kept)) => Self::BySender(Some(to.keep_from(of, kept))),
+            Self::ById(id, kept) => Self::ById(id, to.keep_from(of, kept)),
+            same @ (Self::BySender(None) | Self::Evaluate(_) | Self::Never) => same,
+        }
+    }
 }
 
 /// A command in a bucket: what it is, and where its arguments are.
@@ -37,34 +51,90 @@ pub(crate) struct Kept {
 #[derive(Default)]
 pub(crate) struct Bucket {
     pub(crate) waiters: Vec<Waiter>,
-    /// Arguments of commands that may have to be asked again: one buffer for all, since hardly ever one is needed.
+    /// Arguments of commands that may have to be asked again, or shown as slow: one buffer for all, since hardly ever one is needed.
     arguments: Vec<u8>,
 }
 
 impl Bucket {
-    fn keep(&mut self, spec: &'static CommandSpec, args: &[&[u8]]) -> Kept {
+    /// Keeps a command: how many arguments it has and how many of them follow, and of each its length, how much of it follows, and that.
+    fn keep(&mut self, spec: &'static CommandSpec, args: &[&[u8]], extent: Extent) -> Kept {
         let at = self.arguments.len();
+        let (most, most_bytes) = match extent {
+            Extent::Whole => (usize::MAX, usize::MAX),
+            Extent::Shortened => (ARGUMENTS, ARGUMENT_BYTES),
+        };
         let mut append = |bytes: &[u8]| self.arguments.extend_from_slice(bytes);
         append(&args.len().to_le_bytes());
-        for arg in args {
+        append(&args.len().min(most).to_le_bytes());
+        for arg in args.iter().take(most) {
+            let part = &arg[..arg.len().min(most_bytes)];
             append(&arg.len().to_le_bytes());
-            append(arg);
+            append(&part.len().to_le_bytes());
+            append(part);
         }
         Kept { spec, at }
     }
 
-    /// A command that is kept here.
-    pub(crate) fn command(&self, kept: Kept) -> Command {
+    /// Keeps what another bucket keeps.
+    fn keep_from(&mut self, of: &Self, kept: Kept) -> Kept {
+        let mut rest = of.arguments_of(kept);
+        while rest.next().is_some() {}
+        let bytes = &of.arguments[kept.at..of.arguments.len() - rest.rest.len()];
+        let at = self.arguments.len();
+        self.arguments.extend_from_slice(bytes);
+        Kept { at, ..kept }
+    }
+
+    fn arguments_of(&self, kept: Kept) -> Arguments<'_> {
         let mut rest = &self.arguments[kept.at..];
         let count = take_length(&mut rest);
-        let mut args = Vec::with_capacity(count);
-        for _ in 0..count {
-            let length = take_length(&mut rest);
-            let (arg, after) = rest.split_at(length);
-            args.push(arg);
-            rest = after;
-        }
+        let left = take_length(&mut rest);
+        Arguments { count, left, rest }
+    }
+
+    /// A command that is kept here whole.
+    pub(crate) fn command(&self, kept: Kept) -> Command {
+        let args: Vec<&[u8]> = self.arguments_of(kept).map(|(_, arg)| arg).collect();
         Command::of(kept.spec, &args)
+    }
+
+    /// The command of a waiter of this bucket, as the slow log shows it.
+    pub(crate) fn shown(&self, waiter: &Waiter) -> Vec<Bytes> {
+        match &waiter.again {
+            &(Again::BySender(Some(kept)) | Again::ById(_, kept)) => {
+                let args = self.arguments_of(kept);
+                shortened(args.count, args)
+            }
+            Again::Evaluate(command) => shown_command(command),
+            Again::BySender(None) | Again::Never => Vec::new(),
+        }
+    }
+}
+
+/// How much of a command is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    Shortened,
+}
+
+/// The arguments of a command that is kept: the length of each, and as much of it as there is.
+struct Arguments<'a> {
+    count: usize,
+    left: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Arguments<'a> {
+    type Item = (usize, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let length = take_length(&mut self.rest);
+        let here = take_length(&mut self.rest);
+        let (arg, after) = self.rest.split_at(here);
+        self.rest = after;
+        Some((length, arg))
     }
 }
 
@@ -107,7 +177,7 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
                         None => everything || !written.is_empty(),
                     }
                 }
-                Again::BySender | Again::Never => false,
+                Again::BySender(_) | Again::Never => false,
             };
             if overtaken {
                 waiter.again = Again::Never;
@@ -151,11 +221,7 @@ impl Unleased {
             self.since = now;
         }
         self.senders.insert(waiter.to.sender());
-        if let Again::ById(id, kept) = waiter.again {
-            let command = of.command(kept);
-            let args: Vec<&[u8]> = command.args.iter().map(|arg| &arg[..]).collect();
-            waiter.again = Again::ById(id, self.queue.keep(command.spec, &args));
-        }
+        waiter.again = waiter.again.moved(of, &mut self.queue);
         self.queue.waiters.push(waiter);
     }
 
@@ -185,18 +251,34 @@ impl Waiting {
         self.bucket(decree).waiters.push(waiter);
     }
 
-    /// The same for a write of this node's own port, which may have to be asked of another.
-    pub(crate) fn push_named(
+    /// The same for a command that is kept: whole under an id, for a write of this node's own port, which may have to be asked of another;
+    /// else shortened, should it turn out to be slow.
+    pub(crate) fn push_kept(
         &mut self,
         decree: Decree,
-        (to, reply): (ReplyTo, Reply),
-        id: RequestId,
+        (to, reply, came): (ReplyTo, Reply, Instant),
+        id: Option<RequestId>,
         spec: &'static CommandSpec,
         args: &[&[u8]],
     ) {
         let bucket = self.bucket(decree);
-        let again = Again::ById(id, bucket.keep(spec, args));
-        bucket.waiters.push(Waiter { to, reply, again });
+        let again = match id {
+            Some(id) => Again::ById(id, bucket.keep(spec, args, Extent::Whole)),
+            None => Again::BySender(Some(bucket.keep(spec, args, Extent::Shortened))),
+        };
+        bucket.waiters.push(Waiter {
+            to,
+            reply,
+            again,
+            came,
+        });
+    }
+
+    /// The same for one that waited in another bucket.
+    pub(crate) fn push_moved(&mut self, decree: Decree, of: &Bucket, mut waiter: Waiter) {
+        let bucket = self.bucket(decree);
+        waiter.again = waiter.again.moved(of, bucket);
+        bucket.waiters.push(waiter);
     }
 
     fn bucket(&mut self, decree: Decree) -> &mut Bucket {
@@ -251,7 +333,8 @@ mod tests {
         Waiter {
             to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None),
             reply: Reply::Integer(number),
-            again: Again::BySender,
+            again: Again::BySender(None),
+            came: Instant::default(),
         }
     }
 
@@ -299,7 +382,8 @@ mod tests {
         for args in commands {
             let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None);
             let spec = commands::resolve(args).unwrap();
-            waiting.push_named(Decree(3), (to, Reply::Ok), id, spec, args);
+            let answer = (to, Reply::Ok, Instant::default());
+            waiting.push_kept(Decree(3), answer, Some(id), spec, args);
         }
         let (_, bucket) = waiting.take().remove(0);
         for (waiter, args) in bucket.waiters.iter().zip(commands) {
@@ -317,12 +401,18 @@ mod tests {
             let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None);
             let spec = commands::resolve(args).unwrap();
             if spec.is_write() {
-                let id = request();
-                waiting.push_named(Decree(decree), (to, Reply::Ok), id, spec, args);
+                let answer = (to, Reply::Ok, Instant::default());
+                waiting.push_kept(Decree(decree), answer, Some(request()), spec, args);
             } else {
                 let again = Again::Evaluate(Command::of(spec, args));
-                let reply = Reply::Nil;
-                waiting.push(Decree(decree), Waiter { to, reply, again });
+                let (reply, came) = (Reply::Nil, Instant::default());
+                let waiter = Waiter {
+                    to,
+                    reply,
+                    again,
+                    came,
+                };
+                waiting.push(Decree(decree), waiter);
             }
         }
         let mut buckets = waiting.take();
@@ -357,7 +447,8 @@ mod tests {
         let mut waiting = Waiting::default();
         let again = Again::Evaluate(Command::of(commands::resolve(&get).unwrap(), &get));
         waiting.push(Decree(1), Waiter { again, ..waiter(1) });
-        waiting.push_named(Decree(1), (waiter(2).to, Reply::Ok), id, spec, &set);
+        let answer = (waiter(2).to, Reply::Ok, now);
+        waiting.push_kept(Decree(1), answer, Some(id), spec, &set);
         let mut unleased = Unleased::default();
         assert!(!unleased.holds_up(&waiter(3).to));
         let mut bucket = waiting.pop(Decree(1)).unwrap();
@@ -377,6 +468,30 @@ mod tests {
         };
         assert_eq!(named, id);
         assert_eq!(queue.command(kept).args, [&b"SET"[..], b"k", b"v"]);
+    }
+
+    #[test]
+    fn what_may_be_shown_as_slow_is_kept_shortened_wherever_it_waits() {
+        let long = vec![b'v'; 1000];
+        let set = [&b"SET"[..], b"k", &long];
+        let spec = commands::resolve(&set).unwrap();
+        let mut waiting = Waiting::default();
+        for _ in 0..2 {
+            let answer = (waiter(1).to, Reply::Ok, Instant::default());
+            waiting.push_kept(Decree(1), answer, None, spec, &set);
+        }
+        let mut bucket = waiting.pop(Decree(1)).unwrap();
+        assert!(bucket.arguments.len() < 500, "{}", bucket.arguments.len());
+        let cut = [&long[..128], b"... (872 more bytes)"].concat();
+        let expected = [&b"SET"[..], b"k", &cut];
+        let waiters = std::mem::take(&mut bucket.waiters);
+        assert_eq!(bucket.shown(&waiters[1]), expected);
+        for waiter in waiters {
+            waiting.push_moved(Decree(4), &bucket, waiter);
+        }
+        let moved = waiting.pop(Decree(4)).unwrap_or_default();
+        assert_eq!(moved.waiters.len(), 2);
+        assert_eq!(moved.shown(&moved.waiters[1]), expected);
     }
 
     #[test]
