@@ -129,6 +129,20 @@ pub(crate) enum Command {
         #[arg(long)]
         reset: bool,
     },
+    /// What a replica server is set to, secrets left out: config rack7-b budgets
+    Config {
+        /// Its name or id.
+        node: String,
+        /// Only keys that have this in them.
+        filter: Option<String>,
+    },
+    /// What a replica server measures, as it shows Prometheus: metrics rack7-b replication
+    Metrics {
+        /// Its name or id.
+        node: String,
+        /// Only those that have this in their name or labels; with `bucket` in it the buckets of histograms too.
+        filter: Option<String>,
+    },
     /// Decide about a partition that lost all its members: partition rescue orders 3
     #[command(subcommand)]
     Partition(PartitionCommand),

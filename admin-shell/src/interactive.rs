@@ -27,6 +27,8 @@ For example:
   health                                  what is wrong, and what is done about it
   hot orders --by writes                  which partitions are busiest
   slowlog                                 which commands took long
+  config rack7-b budgets                  what a server is set to
+  metrics rack7-b replication             what it measures
   node drain rack7-b --wait               empty a server before it goes
   balance plan                            what would be moved next
   help hscan                              all about one command

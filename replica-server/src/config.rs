@@ -1,15 +1,16 @@
 //! The keys of a replica server's configuration, with their defaults and bounds. Reading files and environment is the binary's affair.
 
+use proto::inspect::Setting;
 use replication::LeaseSettings;
-use serde::Deserialize;
-use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 use telemetry::PortOptions;
 use types::ByteSize;
 
 /// Everything a person may set for one replica server.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplicaConfig {
     /// The name shown to operators. Empty: the host and port it listens on.
@@ -57,33 +58,33 @@ pub struct ReplicaConfig {
 }
 
 /// How much of the machine the server may use.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budgets {
     /// Cached rows of RocksDB.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub row_cache: ByteSize,
     /// Cached blocks of RocksDB's files.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub block_cache: ByteSize,
     /// Committed writes that RocksDB does not have yet.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub overlay: ByteSize,
     /// RocksDB's memtables, all partitions together.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub memtables: ByteSize,
     /// The commit log on disk, for each durability.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub log: ByteSize,
     /// RocksDBs open at once.
     pub open_partitions: usize,
     /// Free space on the disk below which the node takes no new data; zero: never.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub disk_reserve: ByteSize,
 }
 
 /// How fast failures are noticed. The same on all nodes of a cluster.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Leases {
     /// How often nodes that share partitions send each other a beacon.
@@ -101,11 +102,11 @@ pub struct Leases {
 }
 
 /// How whole copies are sent to servers that get one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Learn {
     /// Bytes sent in a second at most, by all transfers together.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub rate: ByteSize,
     /// How long a copy whose transfer was cut off is kept for the learner's next attempt, with the log after it; zero: not at all.
     #[serde(with = "humantime_serde")]
@@ -113,7 +114,7 @@ pub struct Learn {
 }
 
 /// When a partition's files are rewritten without the rows that deleted and overwritten objects left behind. Both must hold.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Garbage {
     /// So many of its rows are garbage, as far as that is known.
@@ -123,20 +124,20 @@ pub struct Garbage {
 }
 
 /// How everything that is kept on the disk is read again and again.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scrub {
     /// How often everything is read; zero: never.
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
     /// Bytes read in a second at most, whether or not the interval suffices then; zero: nothing is read.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub rate: ByteSize,
 }
 
 /// How the copies of the partitions that this server leads are compared, one partition after the other, and the one that differs
 /// from a majority learnt anew.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Digest {
     /// How often each partition has its turn; zero: never.
@@ -146,12 +147,12 @@ pub struct Digest {
     #[serde(with = "humantime_serde")]
     pub idle_interval: Duration,
     /// Bytes read for that in a second at most, by all comparisons together in which this server takes part; zero: as the disk is.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub rate: ByteSize,
 }
 
 /// Which commands are remembered for operators because they took long: the latest, in memory.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SlowLog {
     /// From so long on, from the command's arrival to its answer, waiting for the commit included; zero: none is.
@@ -162,16 +163,16 @@ pub struct SlowLog {
 }
 
 /// Limits of the RESP port. Each is per server unless it says otherwise.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RespLimits {
     /// Clients connected at once.
     pub max_clients: usize,
     /// Largest single argument.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub max_bulk: ByteSize,
     /// Longest key.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub max_key: ByteSize,
     /// How old the answers of a connection may be that said `READONLY`.
     #[serde(with = "humantime_serde")]
@@ -317,6 +318,15 @@ impl ReplicaConfig {
         }
     }
 
+    /// Every key with what it is set to; of secrets only whether they are.
+    pub(crate) fn settings(&self) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        // Texts, numbers and tables with text keys: there is a value of each.
+        let value = serde_json::to_value(self).unwrap_or_default();
+        flatten("", value, &mut settings);
+        settings
+    }
+
     /// What is wrong with it, in one line.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.leases
@@ -350,9 +360,75 @@ impl ReplicaConfig {
     }
 }
 
-/// Reads `64MiB` and its like.
-fn size<'de, D: Deserializer<'de>>(from: D) -> Result<ByteSize, D::Error> {
-    String::deserialize(from)?
-        .parse()
-        .map_err(de::Error::custom)
+/// Reads and writes `64MiB` and its like.
+mod size {
+    use serde::de::{self, Deserialize, Deserializer};
+    use serde::ser::Serializer;
+    use types::ByteSize;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ByteSize, D::Error> {
+        String::deserialize(from)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+
+    pub(super) fn serialize<S: Serializer>(size: &ByteSize, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(size)
+    }
+}
+
+/// What is shown of a secret that there is.
+const MASK: &str = "(set)";
+
+/// The keys below a value, in order, each with what it is set to as JSON.
+fn flatten(path: &str, value: Value, into: &mut Vec<Setting>) {
+    let value = match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let path = match path {
+                    "" => key,
+                    path => format!("{path}.{key}"),
+                };
+                flatten(&path, value, into);
+            }
+            return;
+        }
+        Value::String(secret) if path.ends_with("secret") && !secret.is_empty() => MASK.into(),
+        value => value,
+    };
+    into.push(Setting {
+        key: path.to_owned(),
+        value: value.to_string(),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_shown_as_it_would_be_written_and_no_secret() {
+        let config = ReplicaConfig {
+            cluster_secret: "open sesame".into(),
+            zone: "rack-7".into(),
+            ..ReplicaConfig::default()
+        };
+        let settings = config.settings();
+        let shown = |key: &str| {
+            let mut found = settings.iter().filter(|setting| setting.key == key);
+            found.next().map(|setting| &setting.value[..])
+        };
+        assert_eq!(shown("zone"), Some("\"rack-7\""));
+        assert_eq!(shown("budgets.row_cache"), Some("\"256MiB\""));
+        assert_eq!(shown("leases.beacon"), Some("\"100ms\""));
+        assert_eq!(shown("budgets.open_partitions"), Some("512"));
+        assert_eq!(shown("meta"), Some("[\"127.0.0.1:34601\"]"));
+        assert_eq!(shown("cluster_secret"), Some("\"(set)\""));
+        assert_eq!(shown("http_secret"), Some("\"\""));
+        assert!(
+            settings
+                .iter()
+                .all(|setting| !setting.value.contains("sesame"))
+        );
+    }
 }

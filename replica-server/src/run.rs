@@ -26,6 +26,7 @@ use crate::{clock, clock_watch, compare, disk_use, scrub, storage};
 use engine::Engine;
 use proto::common::NodeAddress;
 use proto::data::data_server::DataServer;
+use proto::inspect::ConfigResponse;
 use proto::inspect::inspect_server::InspectServer;
 use proto::peer::peers_server::PeersServer;
 use replication::{Afterwards, Leases};
@@ -288,6 +289,10 @@ async fn serve(
             questions,
             inbox: inbox.clone(),
             introduction: introduction.clone(),
+            config: ConfigResponse {
+                settings: config.settings(),
+            },
+            shown: shown.clone(),
         }))
         .serve_with_incoming(TcpIncoming::from(incoming).with_nodelay(Some(true)));
     spawn_local(async move {

@@ -82,6 +82,8 @@ pub(super) async fn run(table: &Table, command: &Command) -> Result<Answer, Fail
         | Command::Health { .. }
         | Command::Hot { .. }
         | Command::Slowlog { .. }
+        | Command::Config { .. }
+        | Command::Metrics { .. }
         | Command::Partition(_)
         | Command::Meta(_)
         | Command::Partitions { .. }

@@ -1,10 +1,11 @@
 //! What each command does: asks, and makes an [`Answer`] of what it hears.
 //!
 //! [`tables`], [`nodes`], [`balance`] and [`trouble`] ask the meta servers, [`data`] and [`keys`] ask the replica servers through the client library,
-//! [`partitions`] and [`digests`] ask both. [`hot`] and [`slow_log`] ask the replica servers themselves, by [`servers`].
+//! [`partitions`] and [`digests`] ask both. [`hot`], [`slow_log`] and [`demand`] ask the replica servers themselves, by [`servers`].
 
 mod balance;
 mod data;
+mod demand;
 mod digests;
 mod find;
 mod hot;
@@ -67,6 +68,12 @@ impl Session {
                     reset: *reset,
                 };
                 slow_log::list(self.admin()?, wanted).await
+            }
+            Command::Config { node, filter } => {
+                demand::config(self.admin()?, node, filter.as_deref()).await
+            }
+            Command::Metrics { node, filter } => {
+                demand::metrics(self.admin()?, node, filter.as_deref()).await
             }
             Command::Partition(command) => trouble::partition(self.admin()?, command).await,
             Command::Meta(command) => trouble::meta(self.admin()?, command).await,

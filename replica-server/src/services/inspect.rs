@@ -1,10 +1,12 @@
-//! Operators' questions: what a replica is, whether all copies are equal, which replicas are busy, which commands were slow.
+//! Operators' questions: what a replica is, whether all copies are equal, which replicas are busy, which commands were slow, what the server is set to
+//! and what it measures.
 //!
 //! Who asks must show the cluster's admin secret, if there is one: the meta leader tells each server what is kept of it. Questions between
 //! nodes (`digest_at`) are not operators'.
 
 use crate::compare;
 use crate::inbox::Input;
+use crate::metrics::Shown;
 use crate::peers::Introduction;
 use crate::services::data::Unfailing;
 use crate::services::digest::DigestAsked;
@@ -13,11 +15,14 @@ use crate::worker::Worker;
 use engine::Haste;
 use proto::inspect::inspect_server::Inspect;
 use proto::inspect::{
-    DigestAtRequest, DigestAtResponse, DigestsRequest, DigestsResponse, HotRequest, HotResponse,
-    ReplicaRequest, ReplicaStatus, SlowLogRequest, SlowLogResponse,
+    ConfigRequest, ConfigResponse, DigestAtRequest, DigestAtResponse, DigestsRequest,
+    DigestsResponse, HotRequest, HotResponse, MetricsRequest, MetricsResponse, ReplicaRequest,
+    ReplicaStatus, SlowLogRequest, SlowLogResponse,
 };
 use replication::RoleKind;
 use std::rc::Rc;
+use std::sync::Arc;
+use telemetry::{Exposition, Subject};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
@@ -52,6 +57,8 @@ pub(crate) struct InspectService {
     pub(crate) questions: mpsc::UnboundedSender<Question>,
     pub(crate) inbox: mpsc::UnboundedSender<Input>,
     pub(crate) introduction: Introduction,
+    pub(crate) config: ConfigResponse,
+    pub(crate) shown: Arc<Shown>,
 }
 
 impl InspectService {
@@ -124,6 +131,25 @@ impl Inspect for InspectService {
         let request = request.into_inner();
         let told = self.ask(|answer| Question::SlowLog(request, answer));
         told.await.map(Response::new)
+    }
+
+    async fn config(
+        &self,
+        request: Request<ConfigRequest>,
+    ) -> Result<Response<ConfigResponse>, Status> {
+        self.check(request.metadata()).await?;
+        Ok(Response::new(self.config.clone()))
+    }
+
+    async fn metrics(
+        &self,
+        request: Request<MetricsRequest>,
+    ) -> Result<Response<MetricsResponse>, Status> {
+        self.check(request.metadata()).await?;
+        let mut exposition = Exposition::default();
+        self.shown.describe(&mut exposition).await;
+        let text = exposition.text();
+        Ok(Response::new(MetricsResponse { text }))
     }
 
     async fn digest_at(
