@@ -139,6 +139,15 @@ impl Admin {
         })
     }
 
+    /// Another client of the same servers, for questions while this one waits.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            servers: MetaServers::new(self.servers.names().to_vec()),
+            secret: self.secret.clone(),
+            current: None,
+        }
+    }
+
     pub(crate) fn secret(&self) -> Option<&MetadataValue<Ascii>> {
         self.secret.as_ref()
     }

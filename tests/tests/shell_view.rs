@@ -10,6 +10,7 @@ use tests::fleet::cluster::TABLE;
 use tests::fleet::{Fleet, FleetOptions};
 use tests::program::{self, Ended};
 use tests::terminal::{self, Shown};
+use tonic::transport::Endpoint;
 
 fn in_terminal(cluster: &Cluster, columns: u16, arguments: &[&str]) -> Shown {
     let shell = program::command(["shell", "--meta", &cluster.meta()].iter().chain(arguments));
@@ -178,7 +179,7 @@ fn every_server_remembers_its_slow_commands_for_redis_clients_of_their_table_and
     let mut gateway = redis(&cluster.gateway());
     let _: Option<String> = cmd("GET").arg("k").query(&mut gateway).expect("get");
     let entries = slow_log(&mut here);
-    assert_eq!(entries[0].0, ["GET", "k"], "the newest comes first");
+    assert_eq!(entries[0].0, ["get", "k"], "the newest comes first");
     let refused: RedisResult<Value> = cmd("SLOWLOG").arg("GET").query(&mut gateway);
     assert!(refused.is_err_and(|error| error.to_string().contains("each replica server")));
 
@@ -284,8 +285,9 @@ fn what_operators_ask_of_replica_servers_needs_the_admin_secret() {
         let secret = secret.parse().expect("plain text");
         request.metadata_mut().insert("admin-secret", secret);
         runtime().block_on(async {
-            let client = InspectClient::connect(format!("http://{replica}"));
-            let mut client = client.await.expect("it listens");
+            let server = Endpoint::from_shared(format!("http://{replica}"));
+            let channel = server.expect("an address").connect().await;
+            let mut client = InspectClient::new(channel.expect("it listens"));
             client.hot(request).await.map_err(|status| status.code())
         })
     };
@@ -317,4 +319,67 @@ fn what_operators_ask_of_replica_servers_needs_the_admin_secret() {
     };
     assert_eq!(with("open sesame").status.code(), Some(0));
     assert_eq!(with("open").status.code(), Some(1));
+}
+
+#[test]
+fn a_server_shows_what_it_is_set_to_and_what_it_measures() {
+    let options = Options::default()
+        .setting("TULPAR__REPLICA__HTTP_SECRET", "nobody may see this")
+        .setting("TULPAR__REPLICA__BUDGETS__ROW_CACHE", "64MiB");
+    let cluster = Cluster::start(options);
+    let all = cluster.shell(&["config", "replica-1"]);
+    assert_eq!(all["name"], "replica-1");
+    assert_eq!(all["http_secret"], "(set)");
+    assert_eq!(all["budgets.row_cache"], "64MiB");
+    assert_eq!(all["slow_log.length"], 128);
+    assert!(!all.to_string().contains("nobody may see"));
+    let some = cluster.shell(&["config", "replica-1", "Budgets"]);
+    let keys = some.as_object().expect("an object").keys();
+    assert!(keys.clone().count() > 3 && keys.clone().all(|key| key.starts_with("budgets.")));
+
+    let replicas = cluster.shell(&["metrics", "replica-2", "tulpar_replicas{"]);
+    let count: f64 = replicas
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|sample| {
+            sample["labels"]["role"] == "primary" || sample["labels"]["role"] == "secondary"
+        })
+        .filter_map(|sample| sample["value"].as_f64())
+        .sum();
+    assert!(
+        (count - 8.0).abs() < 0.1,
+        "it has a copy of all 8 partitions: {replicas}"
+    );
+    let has_buckets = |told: serde_json::Value| told.to_string().contains("_bucket");
+    assert!(!has_buckets(cluster.shell(&["metrics", "replica-2"])));
+    assert!(has_buckets(cluster.shell(&[
+        "metrics",
+        "replica-2",
+        "commit_seconds_bucket"
+    ])));
+    let refused = cluster.shell_run(&["metrics", "replica-9"]);
+    assert!(refused.stderr.contains("replica-9"), "{refused:?}");
+}
+
+#[test]
+fn what_takes_long_shows_how_far_it_is_where_somebody_looks() {
+    let cluster = Cluster::start(Options::default());
+    let create = ["table", "create", "many", "--partitions", "300"];
+    for (command, what) in [
+        (
+            &["partitions", "default", "--digest"][..],
+            "of 8 partitions compared",
+        ),
+        (&["count"], "of 8 partitions counted"),
+        (&create, "of 300 partitions made"),
+        (&["slowlog"], "of 3 servers answered"),
+    ] {
+        let shown = in_terminal(&cluster, 100, command).text;
+        let (_, after) = shown
+            .rsplit_once(what)
+            .unwrap_or_else(|| panic!("no '{what}' in {shown:?}"));
+        assert!(after.contains("\u{1b}[2K"), "it is wiped away: {shown:?}");
+    }
+    assert_eq!(in_script(&cluster, &["count"]).stderr, "");
 }

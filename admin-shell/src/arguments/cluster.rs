@@ -48,7 +48,7 @@ pub(crate) enum BalanceCommand {
 /// What can be moved by hand.
 #[derive(Subcommand, Debug)]
 pub(crate) enum MoveCommand {
-    /// Make a replica on one server, then remove that on another: move replica orders 3 --from a --to d
+    /// Make a replica on one server, then remove that on another: move replica orders 3 --from a --to d --wait
     Replica {
         /// The table.
         name: String,
@@ -60,6 +60,9 @@ pub(crate) enum MoveCommand {
         /// The server that gets it.
         #[arg(long)]
         to: String,
+        /// Wait until it has it.
+        #[arg(long)]
+        wait: bool,
     },
     /// Let a secondary lead: move primary orders 3 --to b
     Primary {
@@ -70,6 +73,9 @@ pub(crate) enum MoveCommand {
         /// The server of the secondary, by name or id.
         #[arg(long)]
         to: String,
+        /// Wait until it leads.
+        #[arg(long)]
+        wait: bool,
     },
 }
 

@@ -20,7 +20,7 @@ impl Servers {
     }
 
     /// The same where one is meant that does not live any more.
-    pub(super) fn id_of_dead(&self, text: &str) -> Result<u64, Failure> {
+    pub(super) fn id_of_away(&self, text: &str) -> Result<u64, Failure> {
         self.id_preferring(text, |node| !node.alive)
     }
 

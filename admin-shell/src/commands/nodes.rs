@@ -65,7 +65,7 @@ fn state(node: &proto::meta::Node) -> &'static str {
     match (node.alive, node.drained) {
         (true, false) => "alive",
         (true, true) => "alive, drained",
-        (false, false) => "dead",
-        (false, true) => "dead, drained",
+        (false, false) => "away",
+        (false, true) => "away, drained",
     }
 }

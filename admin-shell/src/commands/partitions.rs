@@ -247,6 +247,12 @@ pub(super) fn primary(configuration: &Configuration) -> u64 {
         .map_or(0, |member| member.node)
 }
 
+pub(super) fn members(configuration: &Configuration) -> impl Iterator<Item = u64> + '_ {
+    [primary(configuration)]
+        .into_iter()
+        .chain(secondaries(configuration))
+}
+
 fn secondaries(configuration: &Configuration) -> impl Iterator<Item = u64> + '_ {
     configuration.secondaries.iter().map(|member| member.node)
 }

@@ -3,6 +3,7 @@
 use super::Failure;
 use super::find::Servers;
 use crate::admin::{Admin, SECRET_KEY, connect};
+use crate::progress::Progress;
 use proto::inspect::inspect_client::InspectClient;
 use proto::meta::Node;
 use serde_json::{Value, json};
@@ -68,7 +69,9 @@ where
         let (message, secret) = (message.clone(), admin.secret().cloned());
         asked.spawn(async move { (name, put(&node, message, secret, ask).await) });
     }
+    let progress = Progress::counting(asked.len() as u64, "servers answered");
     while let Some(answer) = asked.join_next().await {
+        progress.one();
         match answer {
             Ok((name, Ok(answer))) => heard.answers.push((name, answer)),
             Ok((name, Err(why))) => heard.silent.push((name, why)),

@@ -1,13 +1,19 @@
 //! Tables: created, dropped, recalled, listed, shown.
 
 use super::{Failure, partitions};
-use crate::admin::{Admin, NewTable};
+use crate::admin::{Admin, AdminError, NewTable};
 use crate::answer::Answer;
 use crate::arguments::TableCommand;
 use crate::grid::Grid;
+use crate::progress::Progress;
 use proto::meta::{AlterTableRequest, Table, TableRules};
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::pin::pin;
+use std::time::Duration;
+
+/// How often it is looked how far a table is.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Answer, Failure> {
     match command {
@@ -20,8 +26,9 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
             min_replicas,
             rules,
         } => {
-            let table = admin
-                .create_table(NewTable {
+            let table = create(
+                admin,
+                NewTable {
                     name: name.clone(),
                     partitions: *partitions,
                     replicas: *replicas,
@@ -36,8 +43,9 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
                         read_bytes: rules.read_bytes.unwrap_or_default(),
                         write_bytes: rules.write_bytes.unwrap_or_default(),
                     },
-                })
-                .await?;
+                },
+            )
+            .await?;
             Ok(done("created", &table))
         }
         TableCommand::Alter {
@@ -89,6 +97,34 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
             }
             answer.text = format!("{}\n\n{}", sentence(&table), answer.text);
             Ok(answer)
+        }
+    }
+}
+
+/// Creates a table; whoever looks sees how many of its partitions are there.
+async fn create(admin: &mut Admin, table: NewTable) -> Result<Table, AdminError> {
+    let (name, partitions) = (table.name.clone(), u64::from(table.partitions));
+    let progress = Progress::counting(partitions, "partitions made");
+    let mut beside = admin.beside();
+    let mut created = pin!(admin.create_table(table));
+    if !progress.is_seen() {
+        return created.await;
+    }
+    loop {
+        tokio::select! {
+            created = &mut created => return created,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let look = async {
+            let routes = beside.show_table(&name).await?;
+            let all = routes.partitions.iter();
+            let made = all.filter(|route| route.configuration.is_some()).count();
+            Ok::<u64, AdminError>(made as u64)
+        };
+        tokio::select! {
+            created = &mut created => return created,
+            // Before the leader has noted it there is no such table.
+            made = look => progress.done(made.unwrap_or(0), partitions),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::admin::Admin;
 use crate::answer::{Answer, node_id};
 use crate::arguments::{MetaCommand, PartitionCommand};
 use crate::grid::Grid;
+use crate::progress::Progress;
 use proto::meta::rescue_request::Choice;
 use proto::meta::{RebuildRequest, RebuildResponse, RescueRequest, RescueResponse, Rescuer};
 use serde_json::{Value, json};
@@ -72,7 +73,9 @@ pub(super) async fn partition(
         choice,
         word: word.clone().unwrap_or_default(),
     };
+    let progress = Progress::waiting("the servers are asked");
     let response = admin.rescue(request).await?;
+    drop(progress);
     if response.done {
         let text = format!(
             "partition {partition} of {name} goes on with what was chosen; other servers get copies of that"
@@ -168,7 +171,9 @@ pub(super) async fn meta(admin: &mut Admin, command: &MetaCommand) -> Result<Ans
         missing,
         word: word.clone().unwrap_or_default(),
     };
+    let progress = Progress::waiting("the servers are asked");
     let response = admin.rebuild(request).await?;
+    drop(progress);
     if response.done {
         let text = "The store is written; 'table list' and 'health' show what came of it.";
         return Ok(Answer::new(json!({ "done": true }), text));
