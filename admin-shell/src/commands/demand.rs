@@ -69,7 +69,7 @@ fn wanted(text: &str, filter: Option<&str>) -> bool {
     filter.is_none_or(|filter| text.to_lowercase().contains(&filter.to_lowercase()))
 }
 
-/// A line of the OpenMetrics text format: `name{label="value",...} number`.
+/// A line of the `OpenMetrics` text format: `name{label="value",...} number`.
 struct Sample<'a> {
     name: &'a str,
     labels: &'a str,

@@ -4,6 +4,7 @@ use crate::clock;
 use crate::room::Room;
 use crate::slow_log::{shown, shown_command};
 use crate::worker::Worker;
+use crate::worker::bucket::{Again, Waiter};
 use crate::worker::held::Held;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{
@@ -11,7 +12,6 @@ use crate::worker::reply::{
 };
 use crate::worker::rules::size;
 use crate::worker::stale::patience;
-use crate::worker::waiting::{Again, Waiter};
 use bytes::Bytes;
 use commands::requests::{Attempt, RequestId};
 use commands::{CommandSpec, Flags, Interrupt, Reply};

@@ -1,10 +1,11 @@
 //! The worker: one thread that owns this node's replicas and does their network, parsing, evaluation, commit and replies.
 //!
-//! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held` and `waiting` (what cannot run or be answered
+//! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held`, `waiting` and `bucket` (what cannot run or be answered
 //! yet), `stale` (reads at secondaries), `requests` (what was done before is not done again), `rules` (what a table's commands must obey), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
 //!
 //! Nothing here blocks on a disk: logs and storage have threads of their own and answer through the inbox.
 
+mod bucket;
 mod catalogue;
 mod execute;
 pub(crate) mod held;
