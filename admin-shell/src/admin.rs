@@ -139,6 +139,15 @@ impl Admin {
         })
     }
 
+    /// Another client of the same servers, for questions while this one waits.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            servers: MetaServers::new(self.servers.names().to_vec()),
+            secret: self.secret.clone(),
+            current: None,
+        }
+    }
+
     pub(crate) fn secret(&self) -> Option<&MetadataValue<Ascii>> {
         self.secret.as_ref()
     }
@@ -272,6 +281,15 @@ impl Admin {
                 name: name.to_owned()
             }
         )
+    }
+
+    /// The number of the table in use of that name.
+    pub async fn table_number(&mut self, name: &str) -> Result<u32, AdminError> {
+        let tables = self.list_tables(false).await?;
+        let named = tables.iter().find(|table| table.name == name);
+        named
+            .map(|table| table.id)
+            .ok_or_else(|| AdminError::NotFound(format!("there is no table '{name}'")))
     }
 
     /// All replica servers ever seen.

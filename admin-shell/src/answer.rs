@@ -1,6 +1,5 @@
-//! How answers look: for people a grid or a line, for scripts one JSON value.
+//! How answers look: for people a [`Grid`](crate::grid::Grid) or a line, for scripts one JSON value.
 
-use comfy_table::{LineStyle, Table, TableStyle, presets};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -27,15 +26,6 @@ impl Answer {
             writeln!(stdout, "{}", self.text)
         };
     }
-}
-
-const LOOK: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('-'));
-
-/// An empty grid with a line under its head.
-pub(crate) fn grid(head: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(LOOK).set_header(head.iter().copied());
-    table
 }
 
 /// Bytes as people read them: as text where they are text, with `\xNN` for what is not.
@@ -78,6 +68,15 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// A node's id as it is written everywhere.
 pub(crate) fn node_id(node: u64) -> String {
     types::NodeId(node).to_string()
+}
+
+/// In the largest unit that leaves at least ten of it.
+pub(crate) fn rounded(bytes: u64) -> String {
+    let unit = [1u64 << 30, 1 << 20, 1 << 10]
+        .into_iter()
+        .find(|unit| bytes >= 10 * unit)
+        .unwrap_or(1);
+    types::ByteSize(bytes / unit * unit).to_string()
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 mod cluster;
 mod table;
 
-pub(crate) use cluster::{BalanceCommand, MetaCommand, MoveCommand, NodeCommand, PartitionCommand};
+pub(crate) use cluster::{
+    BalanceCommand, HotBy, MetaCommand, MoveCommand, NodeCommand, PartitionCommand,
+};
 pub(crate) use table::TableCommand;
 
 use clap::{Args, Parser, Subcommand};
@@ -103,6 +105,43 @@ pub(crate) enum Command {
     Health {
         /// Only of this table.
         name: Option<String>,
+    },
+    /// The replicas with the most traffic in the last 10 to 20 seconds: hot orders --by writes
+    Hot {
+        /// Only of this table.
+        name: Option<String>,
+        /// What counts.
+        #[arg(long, value_enum, default_value_t = HotBy::Commands)]
+        by: HotBy,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// The latest commands that took long (`slow_log.threshold`, waiting for the commit included): slowlog --node rack7-b
+    Slowlog {
+        /// Only of this server, by name or id.
+        #[arg(long)]
+        node: Option<String>,
+        /// At most so many, the newest.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+        /// Forget all that there are.
+        #[arg(long)]
+        reset: bool,
+    },
+    /// What a replica server is set to, secrets left out: config rack7-b budgets
+    Config {
+        /// Its name or id.
+        node: String,
+        /// Only keys that have this in them.
+        filter: Option<String>,
+    },
+    /// What a replica server measures, as it shows Prometheus: metrics rack7-b replication
+    Metrics {
+        /// Its name or id.
+        node: String,
+        /// Only those that have this in their name or labels; with `bucket` in it the buckets of histograms too.
+        filter: Option<String>,
     },
     /// Decide about a partition that lost all its members: partition rescue orders 3
     #[command(subcommand)]

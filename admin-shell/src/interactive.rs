@@ -25,6 +25,10 @@ For example:
   hset user:2 name 'Ada Lovelace'         a sort key under a hash key (a Redis hash field)
   partitions orders --digest              are all copies equal?
   health                                  what is wrong, and what is done about it
+  hot orders --by writes                  which partitions are busiest
+  slowlog                                 which commands took long
+  config rack7-b budgets                  what a server is set to
+  metrics rack7-b replication             what it measures
   node drain rack7-b --wait               empty a server before it goes
   balance plan                            what would be moved next
   help hscan                              all about one command

@@ -1,7 +1,8 @@
 //! Administration and data, for people and for scripts.
 //!
 //! Reading order: [`arguments`] what can be asked, [`admin`] the connection to the meta servers, [`commands`] what each
-//! command does, [`answer`] how answers look, [`interactive`] the prompt.
+//! command does, [`answer`] and [`grid`] how answers look, [`progress`] what is shown until they come,
+//! [`interactive`] the prompt.
 //!
 //! The shell holds no rules of the cluster: every refusal is a server's own words. It never changes anything that was not
 //! asked for, and asks back only where a person sits: at the prompt, or with a terminal as its input.
@@ -12,7 +13,9 @@ mod admin;
 mod answer;
 mod arguments;
 mod commands;
+mod grid;
 mod interactive;
+mod progress;
 mod resp3;
 
 pub use admin::{Admin, AdminError, NewTable};

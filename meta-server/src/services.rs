@@ -6,8 +6,8 @@ use crate::streams::{NODE_QUEUE, SessionId, WATCH_QUEUE};
 use crate::web::History;
 use crate::{MetaConfig, convert};
 use placement::Cluster;
-use proto::meta::{self, from_node, nodes_server, routes_server};
-use proto::{BadMessage, NotLeading, PROTOCOL};
+use proto::meta::{self, from_node, nodes_server, routes_server, to_node};
+use proto::{BadMessage, NotLeading, PROTOCOL, password};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,6 +27,8 @@ pub(crate) struct Services {
     /// Where whoever leads is reached, as far as this server knows.
     leader: watch::Receiver<Option<String>>,
     loads: Loads,
+    /// For nodes: what is kept of the admin secret.
+    operators: meta::Operators,
 }
 
 /// Where what nodes did is written down for people, and since when time counts there.
@@ -56,11 +58,13 @@ impl Services {
         leader: watch::Receiver<Option<String>>,
         loads: Loads,
     ) -> Self {
+        let admin_secret = password::kept(&config.admin_secret, rand::random());
         Self {
             config,
             commands,
             leader,
             loads,
+            operators: meta::Operators { admin_secret },
         }
     }
 
@@ -196,6 +200,11 @@ impl nodes_server::Nodes for Services {
             reply,
         };
         let session = self.ask(join).await?;
+        let operators = to_node::Message::Operators(self.operators.clone());
+        // A queue that is full by now is given up by the leader, and the node joins again.
+        let _ = complaints.try_send(Ok(meta::ToNode {
+            message: Some(operators),
+        }));
         let (commands, loads) = (self.commands.clone(), self.loads.clone());
         tokio::spawn(async move {
             if let Err(status) = listen(node, session, from_node, &commands, &loads, ended).await {

@@ -13,6 +13,9 @@ use types::{Durability, NodeId, PartitionId, Slot, TableId, TableRules};
 pub(crate) struct Known {
     pub(crate) tables: BTreeMap<u32, Table>,
     pub(crate) nodes: BTreeMap<u64, Address>,
+    /// What is kept of the admin secret, as of a table's password. Empty: none is needed. Nothing: no meta leader has told yet.
+    #[serde(default)]
+    pub(crate) admin_secret: Option<String>,
 }
 
 /// A table's properties, as far as a replica server needs them.
@@ -184,6 +187,14 @@ impl Known {
 
     pub(crate) fn table(&self, table: TableId) -> Option<&Table> {
         self.tables.get(&table.0)
+    }
+
+    /// What a table is called, or else its number.
+    pub(crate) fn table_name(&self, table: TableId) -> String {
+        match self.table(table) {
+            Some(known) => known.name.clone(),
+            None => table.to_string(),
+        }
     }
 
     /// Whether every key of the command belongs to the partition.

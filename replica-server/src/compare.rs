@@ -6,7 +6,7 @@
 
 use crate::clock;
 use crate::config::Digest;
-use crate::services::inspect;
+use crate::services::digests;
 use crate::worker::Worker;
 use crate::worker::hosted::Hosted;
 use engine::Haste;
@@ -101,14 +101,14 @@ pub(crate) async fn compare(
     id: PartitionId,
     haste: Haste,
 ) -> Result<(DigestsResponse, Vec<NodeId>), Status> {
-    let first = inspect::digests(worker, id, haste).await?;
+    let first = digests::digests(worker, id, haste).await?;
     let found = verdict(&first);
     note(worker, id, &first, &found);
     let Verdict::Differ(suspects) = found else {
         return Ok((first, Vec::new()));
     };
     // A copy is given up for nothing less than the same answer twice.
-    let second = inspect::digests(worker, id, haste).await?;
+    let second = digests::digests(worker, id, haste).await?;
     let Verdict::Differ(mut differ) = verdict(&second) else {
         return Ok((second, Vec::new()));
     };

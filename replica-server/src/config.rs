@@ -1,15 +1,14 @@
 //! The keys of a replica server's configuration, with their defaults and bounds. Reading files and environment is the binary's affair.
 
 use replication::LeaseSettings;
-use serde::Deserialize;
-use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 use telemetry::PortOptions;
 use types::ByteSize;
 
 /// Everything a person may set for one replica server.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplicaConfig {
     /// The name shown to operators. Empty: the host and port it listens on.
@@ -52,36 +51,38 @@ pub struct ReplicaConfig {
     pub digest: Digest,
     /// Limits of the RESP port.
     pub resp: RespLimits,
+    /// Remembering slow commands.
+    pub slow_log: SlowLog,
 }
 
 /// How much of the machine the server may use.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budgets {
     /// Cached rows of RocksDB.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub row_cache: ByteSize,
     /// Cached blocks of RocksDB's files.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub block_cache: ByteSize,
     /// Committed writes that RocksDB does not have yet.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub overlay: ByteSize,
     /// RocksDB's memtables, all partitions together.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub memtables: ByteSize,
     /// The commit log on disk, for each durability.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub log: ByteSize,
     /// RocksDBs open at once.
     pub open_partitions: usize,
     /// Free space on the disk below which the node takes no new data; zero: never.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub disk_reserve: ByteSize,
 }
 
 /// How fast failures are noticed. The same on all nodes of a cluster.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Leases {
     /// How often nodes that share partitions send each other a beacon.
@@ -99,11 +100,11 @@ pub struct Leases {
 }
 
 /// How whole copies are sent to servers that get one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Learn {
     /// Bytes sent in a second at most, by all transfers together.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub rate: ByteSize,
     /// How long a copy whose transfer was cut off is kept for the learner's next attempt, with the log after it; zero: not at all.
     #[serde(with = "humantime_serde")]
@@ -111,7 +112,7 @@ pub struct Learn {
 }
 
 /// When a partition's files are rewritten without the rows that deleted and overwritten objects left behind. Both must hold.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Garbage {
     /// So many of its rows are garbage, as far as that is known.
@@ -121,20 +122,20 @@ pub struct Garbage {
 }
 
 /// How everything that is kept on the disk is read again and again.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scrub {
     /// How often everything is read; zero: never.
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
     /// Bytes read in a second at most, whether or not the interval suffices then; zero: nothing is read.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub rate: ByteSize,
 }
 
 /// How the copies of the partitions that this server leads are compared, one partition after the other, and the one that differs
 /// from a majority learnt anew.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Digest {
     /// How often each partition has its turn; zero: never.
@@ -144,21 +145,32 @@ pub struct Digest {
     #[serde(with = "humantime_serde")]
     pub idle_interval: Duration,
     /// Bytes read for that in a second at most, by all comparisons together in which this server takes part; zero: as the disk is.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub rate: ByteSize,
 }
 
+/// Which commands are remembered for operators because they took long: the latest, in memory.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SlowLog {
+    /// From so long on, from the command's arrival to its answer, waiting for the commit included; zero: none is.
+    #[serde(with = "humantime_serde")]
+    pub threshold: Duration,
+    /// So many, 10,000 at most; zero: none. Each takes some 5 KiB at most.
+    pub length: usize,
+}
+
 /// Limits of the RESP port. Each is per server unless it says otherwise.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RespLimits {
     /// Clients connected at once.
     pub max_clients: usize,
     /// Largest single argument.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub max_bulk: ByteSize,
     /// Longest key.
-    #[serde(deserialize_with = "size")]
+    #[serde(with = "size")]
     pub max_key: ByteSize,
     /// How old the answers of a connection may be that said `READONLY`.
     #[serde(with = "humantime_serde")]
@@ -188,6 +200,7 @@ impl Default for ReplicaConfig {
             scrub: Scrub::default(),
             digest: Digest::default(),
             resp: RespLimits::default(),
+            slow_log: SlowLog::default(),
         }
     }
 }
@@ -257,6 +270,18 @@ impl Default for Digest {
 
 const WEEK: Duration = Duration::from_hours(7 * 24);
 
+/// The longest slow log.
+const MOST_SLOW: usize = 10_000;
+
+impl Default for SlowLog {
+    fn default() -> Self {
+        Self {
+            threshold: Duration::from_millis(100),
+            length: 128,
+        }
+    }
+}
+
 impl Default for RespLimits {
     fn default() -> Self {
         let limits = resp_gateway::Limits::default();
@@ -314,13 +339,33 @@ impl ReplicaConfig {
         if self.budgets.open_partitions == 0 {
             return Err("budgets.open_partitions must be at least 1".into());
         }
+        if self.slow_log.length > MOST_SLOW {
+            return Err(format!(
+                "slow_log.length is {}, but may be at most {MOST_SLOW}",
+                self.slow_log.length
+            ));
+        }
         Ok(())
     }
 }
 
-/// Reads `64MiB` and its like.
-fn size<'de, D: Deserializer<'de>>(from: D) -> Result<ByteSize, D::Error> {
-    String::deserialize(from)?
-        .parse()
-        .map_err(de::Error::custom)
+/// Reads and writes `64MiB` and its like.
+mod size {
+    use serde::de::{self, Deserialize, Deserializer};
+    use serde::ser::Serializer;
+    use types::ByteSize;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ByteSize, D::Error> {
+        String::deserialize(from)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde gives it by reference"
+    )]
+    pub(super) fn serialize<S: Serializer>(size: &ByteSize, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(size)
+    }
 }

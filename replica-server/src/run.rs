@@ -20,11 +20,13 @@ use crate::room;
 use crate::services::data::{self, DataService};
 use crate::services::inspect::{self, InspectService};
 use crate::services::resp::LocalBackend;
+use crate::slow_log::SlowCommands;
 use crate::worker::{Found, Logs, Parts, SharedLeases, Worker};
 use crate::{clock, clock_watch, compare, disk_use, scrub, storage};
 use engine::Engine;
 use proto::common::NodeAddress;
 use proto::data::data_server::DataServer;
+use proto::inspect::ConfigResponse;
 use proto::inspect::inspect_server::InspectServer;
 use proto::peer::peers_server::PeersServer;
 use replication::{Afterwards, Leases};
@@ -254,6 +256,7 @@ async fn serve(
         arrivals: arrivals.clone(),
         kept_checkpoints,
         timings: timings.clone(),
+        slow_commands: SlowCommands::new(&config.slow_log),
     });
     worker.recover(found);
     let scrubber = scrub::start(&config.scrub, engine.clone(), scrubbed_logs, scrub_place)
@@ -286,6 +289,10 @@ async fn serve(
             questions,
             inbox: inbox.clone(),
             introduction: introduction.clone(),
+            config: ConfigResponse {
+                settings: config.settings(),
+            },
+            shown: shown.clone(),
         }))
         .serve_with_incoming(TcpIncoming::from(incoming).with_nodelay(Some(true)));
     spawn_local(async move {

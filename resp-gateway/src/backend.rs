@@ -7,7 +7,9 @@ use crate::sink::Sink;
 use bytes::Bytes;
 use commands::CommandSpec;
 use std::future::Future;
-use types::{NodeId, SlotRange};
+use std::net::SocketAddr;
+use std::time::Duration;
+use types::{NodeId, SlotRange, Timestamp};
 
 /// Runs commands. Implemented by a replica server over its own partitions, by a gateway process over the client library, and by
 /// tests over memory.
@@ -38,6 +40,14 @@ pub trait Backend: 'static {
     fn info(&self) -> Vec<InfoSection> {
         Vec::new()
     }
+
+    /// Of the slow commands on the table that this server remembers, so many of the latest, the newest first. `None`: it evaluates none itself.
+    fn slow_commands(&self, _table: &Self::Table, _most: usize) -> Option<Vec<SlowCommand>> {
+        None
+    }
+
+    /// Forgets them.
+    fn forget_slow_commands(&self, _table: &Self::Table) {}
 
     /// This server, if it is one that holds partitions.
     fn node_id(&self) -> Option<NodeId> {
@@ -115,6 +125,21 @@ pub struct InfoSection {
     pub name: &'static str,
     /// Its lines.
     pub fields: Vec<(String, String)>,
+}
+
+/// A command that took long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SlowCommand {
+    /// Counts up, through resets.
+    pub id: u64,
+    /// When it came.
+    pub at: Timestamp,
+    /// Until it was answered.
+    pub took: Duration,
+    /// Its name and arguments, shortened.
+    pub args: Vec<Bytes>,
+    /// Who sent it, if that is known.
+    pub client: Option<SocketAddr>,
 }
 
 /// Host and port of a RESP listener.

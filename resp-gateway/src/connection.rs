@@ -66,7 +66,7 @@ pub(crate) struct Connection<B: Backend> {
 
 impl<B: Backend> Connection<B> {
     pub(crate) fn new(gateway: Rc<Gateway<B>>, stream: TcpStream, peer: SocketAddr) -> Self {
-        let outbox = Rc::new(Outbox::new(&gateway.options.limits));
+        let outbox = Rc::new(Outbox::of_client(&gateway.options.limits, peer));
         let now = Instant::now();
         let client = Rc::new(Client {
             id: gateway.clients.next_id(),

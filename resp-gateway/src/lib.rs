@@ -27,8 +27,8 @@ mod route;
 mod session;
 
 pub use backend::{
-    Address, Backend, ClusterNode, InfoSection, Intent, OpenTableError, Request, Shard, Topology,
-    encode_resp3,
+    Address, Backend, ClusterNode, InfoSection, Intent, OpenTableError, Request, Shard,
+    SlowCommand, Topology, encode_resp3,
 };
 pub use limits::Limits;
 pub use server::{Mode, Options, Statistics, bind, serve};

@@ -10,6 +10,7 @@ use commands::Reply;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 
 /// What the connection expects of a reply, known when its command is started.
@@ -28,6 +29,7 @@ pub(crate) struct Outbox {
     /// Set while the connection is at work or was woken: no need to wake it (again).
     awake: Cell<bool>,
     killed: Cell<bool>,
+    client: Option<SocketAddr>,
 }
 
 struct Inner {
@@ -85,7 +87,21 @@ impl Outbox {
             waker: RefCell::new(None),
             awake: Cell::new(false),
             killed: Cell::new(false),
+            client: None,
         }
+    }
+
+    /// The same, of a client.
+    pub(crate) fn of_client(limits: &Limits, client: SocketAddr) -> Self {
+        Self {
+            client: Some(client),
+            ..Self::new(limits)
+        }
+    }
+
+    /// Whose replies these are.
+    pub(crate) fn client(&self) -> Option<SocketAddr> {
+        self.client
     }
 
     /// The number of a new command of so many bytes, unless the client must first take replies, or the backend give some.

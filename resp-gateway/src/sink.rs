@@ -7,6 +7,7 @@ use crate::outbox::{Outbox, Style};
 use bytes::Bytes;
 use commands::Reply;
 use std::fmt;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 /// What a server answered to a command.
@@ -21,20 +22,38 @@ pub enum Answer {
 /// Takes the answer of one command, once. It never calls the backend, so it may be answered from anywhere in it. Dropped without one, it answers that the outcome is unknown.
 pub struct Sink(Target);
 
+/// Whose command a sink answers, if it is a connection's.
+#[derive(Clone)]
+pub(crate) struct Origin(Option<Rc<Outbox>>);
+
 enum Target {
     Connection {
         outbox: Rc<Outbox>,
         sequence: u64,
         style: Style,
     },
-    Function(Box<dyn FnOnce(Answer)>),
+    Function(Box<dyn FnOnce(Answer)>, Origin),
     Answered,
 }
 
 impl Sink {
     /// A sink that gives the answer to a function: for what is not a connection.
     pub fn new(take: impl FnOnce(Answer) + 'static) -> Self {
-        Self(Target::Function(Box::new(take)))
+        Self::of_part(Origin(None), take)
+    }
+
+    /// The same for a part of what is to be answered to somebody.
+    pub(crate) fn of_part(origin: Origin, take: impl FnOnce(Answer) + 'static) -> Self {
+        Self(Target::Function(Box::new(take), origin))
+    }
+
+    /// Who waits for the answer.
+    pub(crate) fn origin(&self) -> Origin {
+        match &self.0 {
+            Target::Connection { outbox, .. } => Origin(Some(Rc::clone(outbox))),
+            Target::Function(_, origin) => origin.clone(),
+            Target::Answered => Origin(None),
+        }
     }
 
     pub(crate) fn of_connection(outbox: Rc<Outbox>, sequence: u64, style: Style) -> Self {
@@ -43,6 +62,15 @@ impl Sink {
             sequence,
             style,
         })
+    }
+
+    /// The client that waits for the answer, if it is one of this listener's.
+    pub fn client(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Target::Connection { outbox, .. } => outbox.client(),
+            Target::Function(_, Origin(outbox)) => outbox.as_ref()?.client(),
+            Target::Answered => None,
+        }
     }
 
     /// Answers with a value.
@@ -64,7 +92,7 @@ impl Sink {
                 sequence,
                 style,
             } => outbox.answer(sequence, answer, style),
-            Target::Function(take) => take(answer),
+            Target::Function(take, _) => take(answer),
             Target::Answered => {}
         }
     }
@@ -85,7 +113,7 @@ impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Target::Connection { sequence, .. } => write!(f, "Sink(reply {sequence})"),
-            Target::Function(_) => f.write_str("Sink(function)"),
+            Target::Function(..) => f.write_str("Sink(function)"),
             Target::Answered => f.write_str("Sink(answered)"),
         }
     }

@@ -88,7 +88,8 @@ impl Exposition {
         &mut self.families[last]
     }
 
-    pub(crate) fn text(self) -> String {
+    /// All of it, in the text format.
+    pub fn text(self) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();

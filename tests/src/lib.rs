@@ -23,6 +23,7 @@ pub mod poll;
 pub mod process;
 pub mod program;
 pub mod shell;
+pub mod terminal;
 pub mod tools;
 pub mod writers;
 

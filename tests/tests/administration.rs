@@ -105,21 +105,20 @@ fn a_lead_and_a_replica_are_moved_by_hand() {
         .find(|name| *name != before.primary && !before.secondaries.contains(name))
         .expect("three of four have a copy");
     let from = before.primary.clone();
-    shell.json(&[
+    let words = [
         "move", "replica", TABLE, "0", "--from", &from, "--to", &free,
-    ]);
-    eventually("the replica is moved", || {
-        let now = fleet.placement()?.remove(0);
-        let all = [std::slice::from_ref(&now.primary), &now.secondaries[..]].concat();
-        (all.len() == 3 && all.contains(&free) && !all.contains(&from))
-            .then_some(())
-            .ok_or_else(|| format!("{all:?}"))
-    });
-    shell.json(&["move", "primary", TABLE, "0", "--to", &free]);
-    eventually("the lead is moved", || {
-        let now = fleet.placement()?.remove(0);
-        (now.primary == free).then_some(()).ok_or(now.primary)
-    });
+    ];
+    let moved = shell.json(&[&words[..], &["--wait"]].concat());
+    assert_eq!(moved["moved"], true);
+    let now = fleet.placement().expect("it is placed").remove(0);
+    let all = [std::slice::from_ref(&now.primary), &now.secondaries[..]].concat();
+    assert!(
+        all.contains(&free) && !all.contains(&from),
+        "{all:?} without {from}, with {free}"
+    );
+    shell.json(&["move", "primary", TABLE, "0", "--to", &free, "--wait"]);
+    let now = fleet.placement().expect("it is placed").remove(0);
+    assert_eq!(now.primary, free);
 }
 
 #[test]

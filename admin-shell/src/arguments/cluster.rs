@@ -1,6 +1,6 @@
 //! What can be asked about the cluster as a whole: its nodes, how evenly they bear, what is wrong, and what to do when much is lost.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 /// What can be done with a replica server.
 #[derive(Subcommand, Debug)]
@@ -48,7 +48,7 @@ pub(crate) enum BalanceCommand {
 /// What can be moved by hand.
 #[derive(Subcommand, Debug)]
 pub(crate) enum MoveCommand {
-    /// Make a replica on one server, then remove that on another: move replica orders 3 --from a --to d
+    /// Make a replica on one server, then remove that on another: move replica orders 3 --from a --to d --wait
     Replica {
         /// The table.
         name: String,
@@ -60,6 +60,9 @@ pub(crate) enum MoveCommand {
         /// The server that gets it.
         #[arg(long)]
         to: String,
+        /// Wait until it has it.
+        #[arg(long)]
+        wait: bool,
     },
     /// Let a secondary lead: move primary orders 3 --to b
     Primary {
@@ -70,6 +73,9 @@ pub(crate) enum MoveCommand {
         /// The server of the secondary, by name or id.
         #[arg(long)]
         to: String,
+        /// Wait until it leads.
+        #[arg(long)]
+        wait: bool,
     },
 }
 
@@ -107,4 +113,17 @@ pub(crate) enum MetaCommand {
         #[arg(long)]
         word: Option<String>,
     },
+}
+
+/// By what replicas are called hot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum HotBy {
+    /// Reads and writes together.
+    Commands,
+    /// Commands that only read.
+    Reads,
+    /// Commands that may write.
+    Writes,
+    /// What reads found and writes replicated.
+    Bytes,
 }

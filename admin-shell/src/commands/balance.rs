@@ -2,16 +2,21 @@
 
 use super::Failure;
 use super::find::Servers;
+use super::partitions::{members, primary};
 use crate::admin::Admin;
-use crate::answer::{Answer, grid, node_id};
+use crate::answer::{Answer, node_id};
 use crate::arguments::{BalanceCommand, MoveCommand, NodeCommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::grid::Grid;
+use crate::progress::Progress;
+use proto::common::Configuration;
 use proto::meta::{BalanceResponse, BalanceStep, MoveRequest};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How often it is asked how far a drain has come.
+/// How often it is asked how far a drain or a move has come.
 const LOOK: Duration = Duration::from_millis(500);
+/// So many looks in which nothing is under way for it: then a move was given up.
+const IDLE: u32 = 6;
 
 pub(super) async fn run(admin: &mut Admin, command: &BalanceCommand) -> Result<Answer, Failure> {
     match command {
@@ -66,7 +71,7 @@ fn status(response: &BalanceResponse, servers: &Servers) -> Answer {
 }
 
 fn table(steps: &[BalanceStep], servers: &Servers) -> String {
-    let mut lines = grid(&[
+    let mut lines = Grid::new(&[
         "table",
         "partition",
         "what",
@@ -125,6 +130,7 @@ pub(super) async fn shift(admin: &mut Admin, command: &MoveCommand) -> Result<An
             partition,
             from,
             to,
+            wait,
         } => {
             let request = MoveRequest {
                 table: name.clone(),
@@ -132,13 +138,26 @@ pub(super) async fn shift(admin: &mut Admin, command: &MoveCommand) -> Result<An
                 from: servers.id(from)?,
                 to: servers.id(to)?,
             };
-            admin.move_replica(request).await?;
+            admin.move_replica(request.clone()).await?;
+            if *wait {
+                let (from, to) = (request.from, request.to);
+                let moved = move |configuration: &Configuration| {
+                    members(configuration).any(|member| member == to)
+                        && members(configuration).all(|member| member != from)
+                };
+                wait_until(admin, &request, moved).await?;
+                return Ok(Answer::new(
+                    json!({ "moved": true }),
+                    "the replica is moved",
+                ));
+            }
             "the replica is being moved; 'balance status' shows how far it is"
         }
         MoveCommand::Primary {
             name,
             partition,
             to,
+            wait,
         } => {
             let request = MoveRequest {
                 table: name.clone(),
@@ -146,7 +165,16 @@ pub(super) async fn shift(admin: &mut Admin, command: &MoveCommand) -> Result<An
                 from: 0,
                 to: servers.id(to)?,
             };
-            admin.move_primary(request).await?;
+            admin.move_primary(request.clone()).await?;
+            if *wait {
+                let to = request.to;
+                let moved = move |configuration: &Configuration| primary(configuration) == to;
+                wait_until(admin, &request, moved).await?;
+                return Ok(Answer::new(
+                    json!({ "moved": true }),
+                    "the lead is handed over",
+                ));
+            }
             "the lead is being handed over"
         }
     };
@@ -174,7 +202,7 @@ pub(super) async fn node(admin: &mut Admin, command: &NodeCommand) -> Result<Ans
             ))
         }
         NodeCommand::Forget { node } => {
-            admin.forget(servers.id_of_dead(node)?).await?;
+            admin.forget(servers.id_of_away(node)?).await?;
             Ok(Answer::new(
                 json!({ "forgotten": true }),
                 format!("{node} is not shown any more"),
@@ -190,23 +218,52 @@ pub(super) async fn node(admin: &mut Admin, command: &NodeCommand) -> Result<Ans
     }
 }
 
-/// Shows how far it is, where somebody looks.
 async fn wait_until_empty(admin: &mut Admin, id: u64) -> Result<u32, Failure> {
+    let progress = Progress::counting(0, "replicas moved");
     let mut most = 0;
-    let bar = ProgressBar::new(0);
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:40} {pos} of {len} replicas moved, {elapsed}")
-    {
-        bar.set_style(style);
-    }
     loop {
         let left = Servers::ask(admin).await?.replicas(id);
         most = most.max(left);
-        bar.set_length(u64::from(most));
-        bar.set_position(u64::from(most - left));
+        progress.done(u64::from(most - left), u64::from(most));
         if left == 0 {
-            bar.finish_and_clear();
             return Ok(0);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Waits until the partition's configuration is as it is to be, or nothing is done about that any more.
+async fn wait_until(
+    admin: &mut Admin,
+    request: &MoveRequest,
+    moved: impl Fn(&Configuration) -> bool,
+) -> Result<(), Failure> {
+    let _progress = Progress::waiting("moving");
+    let mut idle = 0;
+    loop {
+        let under_way = admin.balance(0).await?.under_way;
+        let is_it = |step: &BalanceStep| {
+            let index = step.partition.unwrap_or_default().index;
+            step.table == request.table && index == request.index
+        };
+        let routes = admin.show_table(&request.table).await?;
+        let mut partitions = routes.partitions.iter();
+        let configuration = partitions
+            .find(|route| route.index == request.index)
+            .and_then(|route| route.configuration.as_ref());
+        if configuration.is_some_and(&moved) {
+            return Ok(());
+        }
+        // What has just ended may not be seen in the configuration yet.
+        idle = if under_way.iter().any(is_it) {
+            0
+        } else {
+            idle + 1
+        };
+        if idle > IDLE {
+            return Err(Failure::Other(
+                "the move was given up; 'health' may say why".to_owned(),
+            ));
         }
         tokio::time::sleep(LOOK).await;
     }

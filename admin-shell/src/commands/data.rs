@@ -80,6 +80,10 @@ pub(super) async fn run(table: &Table, command: &Command) -> Result<Answer, Fail
         | Command::Balance(_)
         | Command::Move(_)
         | Command::Health { .. }
+        | Command::Hot { .. }
+        | Command::Slowlog { .. }
+        | Command::Config { .. }
+        | Command::Metrics { .. }
         | Command::Partition(_)
         | Command::Meta(_)
         | Command::Partitions { .. }

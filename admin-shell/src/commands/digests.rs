@@ -3,6 +3,7 @@
 
 use super::partitions::primary;
 use crate::admin::connect;
+use crate::progress::Progress;
 use proto::common::{Configuration, PartitionId};
 use proto::inspect::inspect_client::InspectClient;
 use proto::inspect::{DigestsRequest, DigestsResponse};
@@ -83,7 +84,9 @@ pub(crate) async fn ask_all(
             None => *slot = Err("its primary's address is not known".to_owned()),
         }
     }
+    let progress = Progress::counting(asked.len() as u64, "partitions compared");
     while let Some(answer) = asked.join_next().await {
+        progress.one();
         if let Ok((index, answer)) = answer
             && let Some(slot) = heard.get_mut(index as usize)
         {

@@ -20,7 +20,7 @@ impl Servers {
     }
 
     /// The same where one is meant that does not live any more.
-    pub(super) fn id_of_dead(&self, text: &str) -> Result<u64, Failure> {
+    pub(super) fn id_of_away(&self, text: &str) -> Result<u64, Failure> {
         self.id_preferring(text, |node| !node.alive)
     }
 
@@ -42,25 +42,40 @@ impl Servers {
         }
     }
 
-    /// What people call it.
-    pub(super) fn name(&self, id: u64) -> String {
-        let of = |node: &Node| {
-            let address = node.address.clone().unwrap_or_default();
-            (address.node == id && !address.name.is_empty()).then_some(address.name)
-        };
-        self.0.iter().find_map(of).unwrap_or_else(|| node_id(id))
+    /// The same as [`Servers::id`], with all that is known of it.
+    pub(super) fn node(&self, text: &str) -> Result<&Node, Failure> {
+        let id = self.id(text)?;
+        self.with_id(id)
+            .ok_or_else(|| Failure::Other(format!("there is no server '{text}'")))
     }
 
-    /// How many replicas it has.
-    pub(super) fn replicas(&self, id: u64) -> u32 {
+    /// What people call it.
+    pub(super) fn name(&self, id: u64) -> String {
+        self.with_id(id).map_or_else(|| node_id(id), Self::name_of)
+    }
+
+    /// What people call this one.
+    pub(super) fn name_of(node: &Node) -> String {
+        let address = node.address.clone().unwrap_or_default();
+        if address.name.is_empty() {
+            node_id(address.node)
+        } else {
+            address.name
+        }
+    }
+
+    fn with_id(&self, id: u64) -> Option<&Node> {
         let of = |node: &&Node| {
             node.address
                 .as_ref()
                 .is_some_and(|address| address.node == id)
         };
-        self.0
-            .iter()
-            .find(of)
+        self.0.iter().find(of)
+    }
+
+    /// How many replicas it has.
+    pub(super) fn replicas(&self, id: u64) -> u32 {
+        self.with_id(id)
             .map_or(0, |node| node.primaries + node.secondaries)
     }
 }

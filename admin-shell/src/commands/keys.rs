@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::answer::{Answer, bytes, readable};
+use crate::progress::Progress;
 use crate::resp3::{self, Reply};
 use serde_json::Value;
 use tulpar_client::{Kind, Table};
@@ -12,11 +13,13 @@ const PAGE: &str = "1000";
 /// How many keys there are. Beyond a million in a partition it is an estimate.
 pub(super) async fn count(table: &Table) -> Result<Answer, Failure> {
     let mut all = 0;
+    let progress = Progress::counting(table.partitions().into(), "partitions counted");
     for partition in 0..table.partitions() {
         match ask(table, partition, &[b"DBSIZE"]).await? {
             Reply::Integer(keys) => all += keys,
             other => return Err(unexpected(&other)),
         }
+        progress.one();
     }
     Ok(Answer::new(Value::from(all), format!("{all} keys")))
 }
@@ -24,6 +27,7 @@ pub(super) async fn count(table: &Table) -> Result<Answer, Failure> {
 /// Keys that match a pattern, in no order; a key that is there throughout is among them.
 pub(super) async fn scan(table: &Table, pattern: &str, limit: usize) -> Result<Answer, Failure> {
     let mut found: Vec<Vec<u8>> = Vec::new();
+    let progress = Progress::counting(table.partitions().into(), "partitions searched");
     'partitions: for partition in 0..table.partitions() {
         let mut position = Vec::new();
         loop {
@@ -56,6 +60,7 @@ pub(super) async fn scan(table: &Table, pattern: &str, limit: usize) -> Result<A
             }
             position = next;
         }
+        progress.one();
     }
     let text = if found.is_empty() {
         "(nothing there)".to_owned()

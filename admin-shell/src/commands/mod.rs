@@ -1,15 +1,19 @@
 //! What each command does: asks, and makes an [`Answer`] of what it hears.
 //!
 //! [`tables`], [`nodes`], [`balance`] and [`trouble`] ask the meta servers, [`data`] and [`keys`] ask the replica servers through the client library,
-//! [`partitions`] and [`digests`] ask both.
+//! [`partitions`] and [`digests`] ask both. [`hot`], [`slow_log`] and [`demand`] ask the replica servers themselves, by [`servers`].
 
 mod balance;
 mod data;
+mod demand;
 mod digests;
 mod find;
+mod hot;
 mod keys;
 mod nodes;
 mod partitions;
+mod servers;
+mod slow_log;
 mod tables;
 mod trouble;
 
@@ -54,6 +58,23 @@ impl Session {
             Command::Balance(command) => balance::run(self.admin()?, command).await,
             Command::Move(command) => balance::shift(self.admin()?, command).await,
             Command::Health { name } => trouble::health(self.admin()?, name.as_deref()).await,
+            Command::Hot { name, by, limit } => {
+                hot::list(self.admin()?, name.as_deref(), *by, *limit).await
+            }
+            Command::Slowlog { node, limit, reset } => {
+                let wanted = slow_log::Ask {
+                    node: node.as_deref(),
+                    limit: *limit,
+                    reset: *reset,
+                };
+                slow_log::list(self.admin()?, wanted).await
+            }
+            Command::Config { node, filter } => {
+                demand::config(self.admin()?, node, filter.as_deref()).await
+            }
+            Command::Metrics { node, filter } => {
+                demand::metrics(self.admin()?, node, filter.as_deref()).await
+            }
             Command::Partition(command) => trouble::partition(self.admin()?, command).await,
             Command::Meta(command) => trouble::meta(self.admin()?, command).await,
             Command::Partitions {

@@ -2,16 +2,16 @@
 
 use super::Failure;
 use crate::admin::Admin;
-use crate::answer::{Answer, grid, node_id};
+use crate::answer::{Answer, node_id, rounded};
+use crate::grid::Grid;
 use serde_json::{Value, json};
-use types::ByteSize;
 
 pub(super) async fn list(admin: &mut Admin) -> Result<Answer, Failure> {
     let mut nodes = admin.list_nodes().await?;
     let name = |node: &proto::meta::Node| node.address.clone().unwrap_or_default().name;
     nodes.sort_by_key(name);
 
-    let mut lines = grid(&[
+    let mut lines = Grid::new(&[
         "name",
         "node",
         "zone",
@@ -65,16 +65,7 @@ fn state(node: &proto::meta::Node) -> &'static str {
     match (node.alive, node.drained) {
         (true, false) => "alive",
         (true, true) => "alive, drained",
-        (false, false) => "dead",
-        (false, true) => "dead, drained",
+        (false, false) => "away",
+        (false, true) => "away, drained",
     }
-}
-
-/// In the largest unit that leaves at least ten of it.
-fn rounded(bytes: u64) -> String {
-    let unit = [1u64 << 30, 1 << 20, 1 << 10]
-        .into_iter()
-        .find(|unit| bytes >= 10 * unit)
-        .unwrap_or(1);
-    ByteSize(bytes / unit * unit).to_string()
 }

@@ -3,7 +3,8 @@
 use super::Failure;
 use super::digests::{Digests, Heard, ask_all};
 use crate::admin::Admin;
-use crate::answer::{Answer, grid, node_id};
+use crate::answer::{Answer, node_id};
+use crate::grid::Grid;
 use proto::common::{Configuration, NodeAddress};
 use proto::meta::TableRoutes;
 use serde_json::{Value, json};
@@ -62,7 +63,7 @@ pub(super) async fn route(admin: &mut Admin, table: &str, key: &str) -> Result<A
 /// A line per partition.
 pub(super) fn placed(routes: &TableRoutes) -> Answer {
     let nodes = Nodes(&routes.nodes);
-    let mut lines = grid(&["partition", "slots", "ballot", "primary", "secondaries"]);
+    let mut lines = Grid::new(&["partition", "slots", "ballot", "primary", "secondaries"]);
     let mut values = Vec::new();
     for index in 0..partition_count(routes) {
         values.push(describe(routes, index));
@@ -88,7 +89,7 @@ pub(super) fn placed(routes: &TableRoutes) -> Answer {
 /// A line per copy, and a word on all of them.
 fn compared(routes: &TableRoutes, heard: &[Heard]) -> Answer {
     let nodes = Nodes(&routes.nodes);
-    let mut lines = grid(&[
+    let mut lines = Grid::new(&[
         "partition",
         "slots",
         "ballot",
@@ -244,6 +245,12 @@ pub(super) fn primary(configuration: &Configuration) -> u64 {
         .primary
         .as_ref()
         .map_or(0, |member| member.node)
+}
+
+pub(super) fn members(configuration: &Configuration) -> impl Iterator<Item = u64> + '_ {
+    [primary(configuration)]
+        .into_iter()
+        .chain(secondaries(configuration))
 }
 
 fn secondaries(configuration: &Configuration) -> impl Iterator<Item = u64> + '_ {

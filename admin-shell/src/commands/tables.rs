@@ -1,12 +1,19 @@
 //! Tables: created, dropped, recalled, listed, shown.
 
 use super::{Failure, partitions};
-use crate::admin::{Admin, NewTable};
-use crate::answer::{Answer, grid};
+use crate::admin::{Admin, AdminError, NewTable};
+use crate::answer::Answer;
 use crate::arguments::TableCommand;
+use crate::grid::Grid;
+use crate::progress::Progress;
 use proto::meta::{AlterTableRequest, Table, TableRules};
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::pin::pin;
+use std::time::Duration;
+
+/// How often it is looked how far a table is.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Answer, Failure> {
     match command {
@@ -19,8 +26,9 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
             min_replicas,
             rules,
         } => {
-            let table = admin
-                .create_table(NewTable {
+            let table = create(
+                admin,
+                NewTable {
                     name: name.clone(),
                     partitions: *partitions,
                     replicas: *replicas,
@@ -35,8 +43,9 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
                         read_bytes: rules.read_bytes.unwrap_or_default(),
                         write_bytes: rules.write_bytes.unwrap_or_default(),
                     },
-                })
-                .await?;
+                },
+            )
+            .await?;
             Ok(done("created", &table))
         }
         TableCommand::Alter {
@@ -92,6 +101,34 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
     }
 }
 
+/// Creates a table; whoever looks sees how many of its partitions are there.
+async fn create(admin: &mut Admin, table: NewTable) -> Result<Table, AdminError> {
+    let (name, partitions) = (table.name.clone(), u64::from(table.partitions));
+    let progress = Progress::counting(partitions, "partitions made");
+    let mut beside = admin.beside();
+    let mut created = pin!(admin.create_table(table));
+    if !progress.is_seen() {
+        return created.await;
+    }
+    loop {
+        tokio::select! {
+            created = &mut created => return created,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let look = async {
+            let routes = beside.show_table(&name).await?;
+            let all = routes.partitions.iter();
+            let made = all.filter(|route| route.configuration.is_some()).count();
+            Ok::<u64, AdminError>(made as u64)
+        };
+        tokio::select! {
+            created = &mut created => return created,
+            // Before the leader has noted it there is no such table.
+            made = look => progress.done(made.unwrap_or(0), partitions),
+        }
+    }
+}
+
 fn done(what: &str, table: &Table) -> Answer {
     let hint = match what {
         "dropped" => format!("\nRecall it with: table recall {}", table.name),
@@ -104,7 +141,7 @@ fn done(what: &str, table: &Table) -> Answer {
 }
 
 fn list(tables: &[Table]) -> Answer {
-    let mut lines = grid(&[
+    let mut lines = Grid::new(&[
         "name",
         "id",
         "partitions",

@@ -3,8 +3,10 @@
 use super::Failure;
 use super::find::{Servers, parse_id};
 use crate::admin::Admin;
-use crate::answer::{Answer, grid, node_id};
+use crate::answer::{Answer, node_id};
 use crate::arguments::{MetaCommand, PartitionCommand};
+use crate::grid::Grid;
+use crate::progress::Progress;
 use proto::meta::rescue_request::Choice;
 use proto::meta::{RebuildRequest, RebuildResponse, RescueRequest, RescueResponse, Rescuer};
 use serde_json::{Value, json};
@@ -13,7 +15,7 @@ use std::fmt::Write;
 /// Partitions that are not as they should be.
 pub(super) async fn health(admin: &mut Admin, table: Option<&str>) -> Result<Answer, Failure> {
     let response = admin.health(table.unwrap_or_default()).await?;
-    let mut lines = grid(&[
+    let mut lines = Grid::new(&[
         "table",
         "partition",
         "what is wrong",
@@ -71,7 +73,9 @@ pub(super) async fn partition(
         choice,
         word: word.clone().unwrap_or_default(),
     };
+    let progress = Progress::waiting("the servers are asked");
     let response = admin.rescue(request).await?;
+    drop(progress);
     if response.done {
         let text = format!(
             "partition {partition} of {name} goes on with what was chosen; other servers get copies of that"
@@ -167,7 +171,9 @@ pub(super) async fn meta(admin: &mut Admin, command: &MetaCommand) -> Result<Ans
         missing,
         word: word.clone().unwrap_or_default(),
     };
+    let progress = Progress::waiting("the servers are asked");
     let response = admin.rebuild(request).await?;
+    drop(progress);
     if response.done {
         let text = "The store is written; 'table list' and 'health' show what came of it.";
         return Ok(Answer::new(json!({ "done": true }), text));

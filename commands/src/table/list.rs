@@ -121,7 +121,7 @@ const BEFORE_AUTH: Flags = ALWAYS
     .and(Flags::NO_AUTH)
     .and(Flags::ALLOW_BUSY);
 
-pub(super) static COMMANDS: [CommandSpec; 89] = [
+pub(super) static COMMANDS: [CommandSpec; 90] = [
     session(Connection, "ping", -1).fast(),
     session(Connection, "echo", 2).with(ALWAYS).fast(),
     session(Connection, "select", 2).with(ALWAYS).fast(),
@@ -137,6 +137,7 @@ pub(super) static COMMANDS: [CommandSpec; 89] = [
     session(Server, "cluster", -2),
     session(Server, "config", -2),
     session(Server, "info", -1).with(ALWAYS),
+    session(Server, "slowlog", -2),
     session(Server, "time", 1).with(ALWAYS).fast(),
     //
     read(Strings, "get", 2, strings::get).fast(),

@@ -58,17 +58,13 @@ pub(crate) async fn answer(worker: Rc<Worker>, mut asked: mpsc::Receiver<Asked>)
 impl Worker {
     fn snapshot(&self) -> Snapshot {
         let known = self.known.borrow();
-        let name = |table: types::TableId| match known.table(table) {
-            Some(known) => known.name.clone(),
-            None => table.0.to_string(),
-        };
         let nodes = known.nodes.iter();
         let mut snapshot = Snapshot {
             tables: self
                 .counted
                 .tables()
                 .into_iter()
-                .map(|(table, counts)| (name(table), counts))
+                .map(|(table, counts)| (known.table_name(table), counts))
                 .collect(),
             names: nodes
                 .map(|(&node, address)| (NodeId(node), address.name.clone()))

@@ -15,6 +15,7 @@ use proto::data::data_server::Data;
 use proto::data::{self, RequestBatch, ResponseBatch, refusal::Kind, response};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -44,7 +45,12 @@ impl Batch for ResponseBatch {
 }
 
 /// A stream on its way to the worker.
-pub(crate) type Arrived = (Streaming<RequestBatch>, Queue<ResponseBatch>, LastWord);
+pub(crate) struct Arrived {
+    requests: Streaming<RequestBatch>,
+    responses: Queue<ResponseBatch>,
+    last_word: LastWord,
+    client: Option<SocketAddr>,
+}
 
 /// Why a stream is ended, if not because the client ended it.
 pub(crate) type LastWord = Arc<OnceLock<Status>>;
@@ -86,8 +92,14 @@ impl Data for DataService {
     ) -> Result<Response<Self::ExecuteStream>, Status> {
         let (queue, messages) = Queue::new();
         let last_word = LastWord::default();
+        let arrived = Arrived {
+            client: request.remote_addr(),
+            requests: request.into_inner(),
+            responses: queue,
+            last_word: last_word.clone(),
+        };
         self.0
-            .send((request.into_inner(), queue, last_word.clone()))
+            .send(arrived)
             .map_err(|_| Status::unavailable("the server is stopping"))?;
         Ok(Response::new(Responses {
             messages,
@@ -112,6 +124,7 @@ impl<S: futures::Stream + Unpin> futures::Stream for Unfailing<S> {
 
 /// One client's stream, on the worker.
 pub(crate) struct Stream {
+    client: Option<SocketAddr>,
     responses: Queue<ResponseBatch>,
     in_flight: Cell<usize>,
     /// The epoch in which the partition last had a request refused.
@@ -139,9 +152,11 @@ pub(crate) struct StreamReply {
 }
 
 /// Serves one stream until either side ends it.
-pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses, last_word): Arrived) {
+pub(crate) async fn serve(worker: Rc<Worker>, arrived: Arrived) {
+    let (mut requests, last_word) = (arrived.requests, arrived.last_word);
     let stream = Rc::new(Stream {
-        responses,
+        client: arrived.client,
+        responses: arrived.responses,
         in_flight: Cell::new(0),
         refused: RefCell::default(),
         passwords: RefCell::default(),
@@ -348,6 +363,10 @@ impl StreamReply {
     /// Whether the stream had a request of this epoch refused for the partition.
     pub(crate) fn refused_before(&self) -> bool {
         self.age.is_none() && self.stream.refused_in(self.partition, self.epoch)
+    }
+
+    pub(crate) fn client(&self) -> Option<SocketAddr> {
+        self.stream.client
     }
 
     pub(crate) fn age(&self) -> Age {

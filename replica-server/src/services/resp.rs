@@ -10,7 +10,9 @@ use commands::Reply;
 use commands::requests::RequestId;
 use hashbrown::HashMap;
 use replication::RoleKind;
-use resp_gateway::{Answer, Backend, InfoSection, Intent, OpenTableError, Request, Sink};
+use resp_gateway::{
+    Answer, Backend, InfoSection, Intent, OpenTableError, Request, Sink, SlowCommand,
+};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -288,6 +290,14 @@ impl Backend for LocalBackend {
                 ],
             },
         ]
+    }
+
+    fn slow_commands(&self, table: &Self::Table, most: usize) -> Option<Vec<SlowCommand>> {
+        Some(self.worker.slow_commands.of_table(table.id, most))
+    }
+
+    fn forget_slow_commands(&self, table: &Self::Table) {
+        self.worker.slow_commands.forget_table(table.id);
     }
 
     fn node_id(&self) -> Option<NodeId> {

@@ -1,5 +1,6 @@
 //! Replicas come and go: recovered at the start, created when the meta leader asks, made by a learn, deleted.
 
+use crate::heat::Heat;
 use crate::metrics::CommitTimes;
 use crate::worker::Worker;
 use crate::worker::held::HeldQueue;
@@ -208,6 +209,7 @@ impl Worker {
             compared: None,
             diverged: false,
             traffic: self.counted.traffic(id.table),
+            heat: Heat::default(),
             commit_times: CommitTimes::default(),
         };
         if self.meta.is_up() {

@@ -2,14 +2,16 @@
 
 use crate::clock;
 use crate::room::Room;
+use crate::slow_log::{shown, shown_command};
 use crate::worker::Worker;
+use crate::worker::bucket::{Again, Waiter};
 use crate::worker::held::Held;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{
     Command, Delivery, Named, Outcome, Refused, ReplyTo, refuse, send_on, turn_away,
 };
+use crate::worker::rules::size;
 use crate::worker::stale::patience;
-use crate::worker::waiting::{Again, Waiter};
 use bytes::Bytes;
 use commands::requests::{Attempt, RequestId};
 use commands::{CommandSpec, Flags, Interrupt, Reply};
@@ -23,8 +25,8 @@ use types::{Decree, Instant};
 /// What became of a command that was tried.
 pub(super) enum Tried {
     Answer(Outcome),
-    /// Evaluated without effects; it may be answered at once.
-    Evaluated(Reply),
+    /// Evaluated without effects; it may be answered at once. With the time at which that was so.
+    Evaluated(Reply, Instant),
     /// The reply waits for this decree.
     Wait(Decree, Reply, Effect),
     /// It cannot run yet; if rows are being fetched for it, under this ticket.
@@ -64,6 +66,7 @@ impl Worker {
         let delivery = {
             let mut h = hosted.borrow_mut();
             h.traffic.came(spec);
+            h.heat.came(now, spec);
             if let Some(age) = to.age().filter(|_| !spec.is_write()) {
                 self.reader_came(&mut h, now, age);
             }
@@ -112,10 +115,16 @@ impl Worker {
                 send_on(to, h.id, Command::of(spec, args), None, refused, &mut out);
                 out.pop()
             }
-            Tried::Answer(outcome) => Some(Delivery::Answer(to, outcome)),
-            Tried::Evaluated(reply) => Some(Delivery::Answer(to, Outcome::Reply(reply))),
+            Tried::Answer(outcome) => {
+                self.answered(h.id, (now, clock::now()), &to, || shown(args));
+                Some(Delivery::Answer(to, outcome))
+            }
+            Tried::Evaluated(reply, at) => {
+                self.answered(h.id, (now, at), &to, || shown(args));
+                Some(Delivery::Answer(to, Outcome::Reply(reply)))
+            }
             Tried::Wait(decree, reply, effect) => {
-                Self::wait(h, decree, (to, reply), effect, spec, args);
+                self.wait(h, decree, (to, reply, now), effect, spec, args);
                 None
             }
             Tried::Hold(cold) => {
@@ -125,6 +134,7 @@ impl Worker {
                     Held {
                         command,
                         to,
+                        came: now,
                         since: now,
                         cold,
                     },
@@ -137,21 +147,33 @@ impl Worker {
 
     /// Lets an evaluated command's reply wait for its decree.
     fn wait(
+        &self,
         h: &mut Hosted,
         decree: Decree,
-        (to, reply): (ReplyTo, Reply),
+        (to, reply, came): (ReplyTo, Reply, Instant),
         effect: Effect,
         spec: &'static CommandSpec,
         args: &[&[u8]],
     ) {
+        let id = match effect {
+            Effect::Named(id) => Some(id),
+            Effect::Some | Effect::None => None,
+        };
         let again = match effect {
             Effect::None => Again::Evaluate(Command::of(spec, args)),
-            Effect::Some => Again::BySender,
-            Effect::Named(id) => {
-                return h.waiting.push_named(decree, (to, reply), id, spec, args);
+            Effect::Some if !self.slow_commands.is_on() => Again::BySender(None),
+            Effect::Some | Effect::Named(_) => {
+                let answer = (to, reply, came);
+                return h.waiting.push_kept(decree, answer, id, spec, args);
             }
         };
-        h.waiting.push(decree, Waiter { to, reply, again });
+        let waiter = Waiter {
+            to,
+            reply,
+            again,
+            came,
+        };
+        h.waiting.push(decree, waiter);
     }
 
     fn attempt(
@@ -230,7 +252,9 @@ impl Worker {
         };
         let read = crate::worker::positioned::read(&mut h.storage, spec, args, wall);
         if let Ok(read) = &read {
-            h.rules.charge(&read.reply);
+            let bytes = size(&read.reply);
+            h.rules.charge(bytes);
+            h.heat.moved(bytes);
         }
         match read {
             Ok(read) if read.depends_on_expiry => match self.open_mutation(h, now) {
@@ -251,8 +275,9 @@ impl Worker {
     /// R1: after evaluating, before replying.
     fn answer_read(&self, h: &Hosted, reply: Reply) -> Tried {
         let leases = self.leases.lock();
-        match h.core.may_serve_read(clock::now(), &leases) {
-            Ok(()) => Tried::Evaluated(reply),
+        let now = clock::now();
+        match h.core.may_serve_read(now, &leases) {
+            Ok(()) => Tried::Evaluated(reply, now),
             Err(Refusal::LeaseMissing | Refusal::Reconciling) => Tried::Hold(None),
             Err(_) => Tried::Answer(Outcome::Refused(h.refusal())),
         }
@@ -320,7 +345,7 @@ impl Worker {
     }
 
     /// Everything up to `committed` is committed: what waited for it is answered.
-    pub(crate) fn release(&self, h: &mut Hosted, out: &mut Vec<Delivery>) {
+    pub(crate) fn release(&self, h: &mut Hosted, now: Instant, out: &mut Vec<Delivery>) {
         self.release_unleased(h, out);
         let committed = h.core.committed();
         let mut leased = None;
@@ -328,7 +353,7 @@ impl Worker {
             let mut waiters = std::mem::take(&mut bucket.waiters);
             for waiter in waiters.drain(..) {
                 let waits = match waiter.again {
-                    Again::BySender | Again::ById(..) => h.unleased.holds_up(&waiter.to),
+                    Again::BySender(_) | Again::ById(..) => h.unleased.holds_up(&waiter.to),
                     // R1: the clock is read after the evaluation.
                     Again::Evaluate(_) | Again::Never => {
                         !h.unleased.is_empty() || !*leased.get_or_insert_with(|| self.may_read(h))
@@ -337,6 +362,9 @@ impl Worker {
                 if waits {
                     h.unleased.push(clock::now(), &bucket, waiter);
                 } else {
+                    self.answered(h.id, (waiter.came, now), &waiter.to, || {
+                        bucket.shown(&waiter)
+                    });
                     out.push(Delivery::Answer(waiter.to, Outcome::Reply(waiter.reply)));
                 }
             }
@@ -360,8 +388,12 @@ impl Worker {
         let may = h.core.may_serve_read(now, &self.leases.lock());
         match may {
             Ok(()) => {
-                for Waiter { to, reply, .. } in h.unleased.take().waiters {
-                    out.push(Delivery::Answer(to, Outcome::Reply(reply)));
+                let mut queue = h.unleased.take();
+                for waiter in std::mem::take(&mut queue.waiters) {
+                    self.answered(h.id, (waiter.came, now), &waiter.to, || {
+                        queue.shown(&waiter)
+                    });
+                    out.push(Delivery::Answer(waiter.to, Outcome::Reply(waiter.reply)));
                 }
             }
             Err(Refusal::LeaseMissing | Refusal::Reconciling)
@@ -387,6 +419,7 @@ impl Worker {
         for Held {
             command,
             to,
+            came,
             since,
             cold,
         } in h.held.take()
@@ -398,6 +431,7 @@ impl Worker {
             }
             if now.since(since) >= patience(to.age()) {
                 let refused = self.impatience(to.age());
+                self.answered(h.id, (came, now), &to, || shown_command(&command));
                 turn_away(to, h.id, command, refused, out);
                 continue;
             }
@@ -414,17 +448,24 @@ impl Worker {
                 Tried::Answer(Outcome::Refused(refused)) => {
                     turn_away(to, h.id, command, refused, out);
                 }
-                Tried::Answer(outcome) => out.push(Delivery::Answer(to, outcome)),
-                Tried::Evaluated(reply) => out.push(Delivery::Answer(to, Outcome::Reply(reply))),
+                Tried::Answer(outcome) => {
+                    self.answered(h.id, (came, clock::now()), &to, || shown_command(&command));
+                    out.push(Delivery::Answer(to, outcome));
+                }
+                Tried::Evaluated(reply, at) => {
+                    self.answered(h.id, (came, at), &to, || shown_command(&command));
+                    out.push(Delivery::Answer(to, Outcome::Reply(reply)));
+                }
                 Tried::Wait(decree, reply, effect) => {
                     let args: SmallVec<[&[u8]; 8]> =
                         command.args.iter().map(|arg| &arg[..]).collect();
-                    Self::wait(h, decree, (to, reply), effect, command.spec, &args);
+                    self.wait(h, decree, (to, reply, came), effect, command.spec, &args);
                 }
                 Tried::Hold(cold) => h.hold(
                     Held {
                         command,
                         to,
+                        came,
                         since,
                         cold,
                     },

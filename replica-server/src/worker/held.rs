@@ -22,6 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Held {
     pub(crate) command: Command,
     pub(crate) to: ReplyTo,
+    /// When it came, and since when it waits here.
+    pub(crate) came: Instant,
     pub(crate) since: Instant,
     /// Under which rows are being fetched for it.
     pub(crate) cold: Option<Ticket>,
@@ -105,6 +107,7 @@ mod tests {
         Held {
             command: Command::of(commands::resolve(args).unwrap(), args),
             to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None),
+            came: Instant::default(),
             since: Instant::default(),
             cold: None,
         }

@@ -2,16 +2,17 @@
 
 use crate::clock;
 use crate::compare::Compared;
+use crate::heat::Heat;
 use crate::metrics::{CommitTimes, Traffic};
+use crate::worker::bucket::{Again, Bucket, Waiter};
 use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo, refuse, send_on, turn_away};
 use crate::worker::requests::Requests;
 use crate::worker::rules::Rules;
-use crate::worker::waiting::{Again, Bucket, Unleased, Waiter, Waiting, mark_overtaken};
+use crate::worker::waiting::{Unleased, Waiting, mark_overtaken};
 use commit_log::{Log, Pin};
 use engine::{Haste, Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
-use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -72,6 +73,8 @@ pub(crate) struct Hosted {
     pub(crate) diverged: bool,
     /// What is counted for its table.
     pub(crate) traffic: Rc<Traffic>,
+    /// How busy it is.
+    pub(crate) heat: Heat,
     pub(crate) commit_times: CommitTimes,
 }
 
@@ -173,6 +176,7 @@ impl Hosted {
         let sealed = self.storage.seal()?;
         self.commit_times.sealed(self.storage.last());
         self.traffic.wrote(sealed.effects.len());
+        self.heat.moved(sealed.effects.len());
         Some(Event::Submit {
             timestamp: sealed.timestamp,
             effects: sealed.effects,
@@ -226,9 +230,12 @@ impl Hosted {
 
     /// Reads that only a lease kept from being answered are not answered any more; the writes behind them are done.
     pub(crate) fn give_up(&self, queue: Bucket, refused: &Refused, out: &mut Vec<Delivery>) {
-        for Waiter { to, reply, again } in queue.waiters {
+        for Waiter {
+            to, reply, again, ..
+        } in queue.waiters
+        {
             match again {
-                Again::BySender | Again::ById(..) => {
+                Again::BySender(_) | Again::ById(..) => {
                     out.push(Delivery::Answer(to, Outcome::Reply(reply)));
                 }
                 Again::Never => refuse(to, overtaken(), out),
@@ -248,9 +255,21 @@ impl Hosted {
         out: &mut Vec<Delivery>,
     ) {
         let refusal = self.refusal();
-        for Waiter { to, reply, again } in std::mem::take(&mut bucket.waiters) {
+        for waiter in std::mem::take(&mut bucket.waiters) {
+            if let (Some(decree), true, Again::BySender(_) | Again::ById(..)) =
+                (sent, stays, &waiter.again)
+            {
+                self.waiting.push_moved(decree, &bucket, waiter);
+                continue;
+            }
+            let Waiter {
+                to,
+                reply,
+                again,
+                came,
+            } = waiter;
             let (command, id) = match again {
-                Again::BySender => (None, None),
+                Again::BySender(_) => (None, None),
                 Again::Evaluate(command) => (Some(command), None),
                 Again::Never => {
                     refuse(to, overtaken(), out);
@@ -259,24 +278,18 @@ impl Hosted {
                 Again::ById(id, kept) => (Some(bucket.command(kept)), Some(id)),
             };
             match (sent, command, id) {
-                (Some(decree), Some(command), Some(id)) if stays => {
-                    let args: SmallVec<[&[u8]; 8]> =
-                        command.args.iter().map(|arg| &arg[..]).collect();
-                    let answer = (to, reply);
-                    self.waiting
-                        .push_named(decree, answer, id, command.spec, &args);
-                }
-                (Some(decree), None, _) if stays => {
-                    let again = Again::BySender;
-                    self.waiting.push(decree, Waiter { to, reply, again });
-                }
                 (Some(_), Some(command), Some(id)) => {
                     send_on(to, self.id, command, Some(id), in_flight(), out);
                 }
                 (Some(_), None, _) => refuse(to, in_flight(), out),
                 (Some(decree), Some(command), None) if stays && self.went_on() => {
-                    let again = Again::Evaluate(command);
-                    self.waiting.push(decree, Waiter { to, reply, again });
+                    let waiter = Waiter {
+                        to,
+                        reply,
+                        again: Again::Evaluate(command),
+                        came,
+                    };
+                    self.waiting.push(decree, waiter);
                 }
                 // Its sender knows which of its writes were behind it, and are done before it could be evaluated again.
                 (Some(_), Some(_), None) if stays && matches!(to, ReplyTo::Stream(_)) => {
@@ -288,6 +301,7 @@ impl Hosted {
                     Held {
                         command,
                         to,
+                        came,
                         since: clock::now(),
                         cold: None,
                     },

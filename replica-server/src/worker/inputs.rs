@@ -325,16 +325,25 @@ impl Worker {
                 let lost = self.meta_lost_all.get();
                 let changed = self.known.borrow_mut().learn(cluster, lost);
                 if changed {
-                    let known = self.known.borrow();
-                    if let Err(error) = self.directory.keep(&known) {
-                        tracing::warn!(%error, "what is known of the cluster cannot be kept for the next start");
-                    }
-                    self.peers.addresses(&known);
-                    drop(known);
+                    self.keep_known();
+                    self.peers.addresses(&self.known.borrow());
                     self.renew_rules();
                 }
                 self.recover_orphans();
             }
+            Some(to_node::Message::Operators(operators)) => {
+                let told = Some(operators.admin_secret);
+                let before = std::mem::replace(&mut self.known.borrow_mut().admin_secret, told);
+                if before != self.known.borrow().admin_secret {
+                    self.keep_known();
+                }
+            }
+        }
+    }
+
+    fn keep_known(&self) {
+        if let Err(error) = self.directory.keep(&self.known.borrow()) {
+            tracing::warn!(%error, "what is known of the cluster cannot be kept for the next start");
         }
     }
 

@@ -1,10 +1,11 @@
 //! The worker: one thread that owns this node's replicas and does their network, parsing, evaluation, commit and replies.
 //!
-//! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held` and `waiting` (what cannot run or be answered
+//! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held`, `waiting` and `bucket` (what cannot run or be answered
 //! yet), `stale` (reads at secondaries), `requests` (what was done before is not done again), `rules` (what a table's commands must obey), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
 //!
 //! Nothing here blocks on a disk: logs and storage have threads of their own and answer through the inbox.
 
+mod bucket;
 mod catalogue;
 mod execute;
 pub(crate) mod held;
@@ -34,6 +35,7 @@ use crate::peers::kept::KeptCheckpoints;
 use crate::peers::{Arrivals, Peers};
 use crate::room::Room;
 use crate::services::data::same_secret;
+use crate::slow_log::SlowCommands;
 use crate::worker::hosted::Hosted;
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
 use crate::worker::stale::StaleReads;
@@ -108,6 +110,7 @@ pub(crate) struct Worker {
     pub(crate) unanswered: Cell<usize>,
     pub(crate) counted: Counted,
     pub(crate) timings: Arc<Timings>,
+    pub(crate) slow_commands: SlowCommands,
     /// Passwords are checked beside the worker's thread, one at a time: guessing costs the other clients nothing.
     pub(crate) password_checks: Semaphore,
     /// What fitted last, by what is kept of it: clients that come back in crowds need no hash each. Of tables that are gone it is left behind.
@@ -154,6 +157,7 @@ pub(crate) struct Parts {
     pub(crate) arrivals: Arrivals,
     pub(crate) kept_checkpoints: KeptCheckpoints,
     pub(crate) timings: Arc<Timings>,
+    pub(crate) slow_commands: SlowCommands,
 }
 
 impl Worker {
@@ -189,6 +193,7 @@ impl Worker {
             unanswered: Cell::new(0),
             counted: Counted::default(),
             timings: parts.timings,
+            slow_commands: parts.slow_commands,
             password_checks: Semaphore::new(1),
             fitting_passwords: RefCell::default(),
             meta_lost_all: Cell::new(false),

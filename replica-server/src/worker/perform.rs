@@ -172,7 +172,7 @@ impl Worker {
         Self::forget_readers(h, now);
         h.storage.commit(up_to);
         h.commit_times.committed(up_to, now, &self.timings);
-        self.release(h, out);
+        self.release(h, now, out);
         self.retry_held(h, out);
     }
 

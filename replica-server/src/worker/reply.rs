@@ -5,6 +5,7 @@ use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Reply};
 use resp_gateway::Sink;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use types::{Configuration, PartitionId};
@@ -56,6 +57,14 @@ impl ReplyTo {
         match self {
             Self::Resp(..) => Named::Here,
             Self::Stream(reply) => reply.request_id().map_or(Named::Nothing, Named::By),
+        }
+    }
+
+    /// Where the command came from, as far as is known here.
+    pub(crate) fn client(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Resp(sink, ..) => sink.client(),
+            Self::Stream(reply) => reply.client(),
         }
     }
 

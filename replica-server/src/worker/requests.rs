@@ -158,7 +158,7 @@ impl Worker {
                 Tried::Wait(at, reply, Effect::Some)
             }
             // Remembered although it changed nothing: the other attempt must not, later.
-            (Tried::Wait(_, reply, Effect::None) | Tried::Evaluated(reply), Attempt::Again) => {
+            (Tried::Wait(_, reply, Effect::None) | Tried::Evaluated(reply, _), Attempt::Again) => {
                 h.remember(id, &reply);
                 h.awaited = true;
                 Tried::Wait(decree, reply, Effect::Some)

@@ -79,10 +79,8 @@ impl Rules {
     }
 
     /// Counts what a read found.
-    pub(super) fn charge(&mut self, reply: &Reply) {
-        if self.read_bytes.rate > 0.0 {
-            self.read_bytes.take(size(reply));
-        }
+    pub(super) fn charge(&mut self, bytes: usize) {
+        self.read_bytes.take(bytes);
     }
 }
 
@@ -92,7 +90,8 @@ fn over(whole: u64, what: &str) -> Refused {
     ))
 }
 
-fn size(reply: &Reply) -> usize {
+/// About how many bytes a read found.
+pub(super) fn size(reply: &Reply) -> usize {
     match reply {
         Reply::Bulk(value) => value.len(),
         Reply::Array(items) => items.iter().map(size).sum(),

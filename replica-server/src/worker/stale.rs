@@ -3,11 +3,13 @@
 //! Whether it is, the core says (`replication`, freshness.rs); here is what makes it ask, and what waits for the answer. A partition at
 //! which nobody reads costs nothing: its primary is not asked, and its rows are not indexed.
 
+use crate::clock;
 use crate::worker::Worker;
 use crate::worker::execute::Tried;
 use crate::worker::hosted::Hosted;
 use crate::worker::positioned;
 use crate::worker::reply::{Age, Delivery, Outcome, Refused};
+use crate::worker::rules::size;
 use commands::{CommandSpec, Interrupt, Reply};
 use replication::{Event, Refusal, RoleKind};
 use std::cell::Cell;
@@ -95,7 +97,8 @@ impl Worker {
             Ok(read) if read.seen > h.storage.committed() => Tried::Hold(None),
             Ok(read) => {
                 count(&self.stale_reads.answered);
-                Tried::Evaluated(read.reply)
+                h.heat.moved(size(&read.reply));
+                Tried::Evaluated(read.reply, clock::now())
             }
             Err(Interrupt::Cold) => Self::fetch(h),
             Err(Interrupt::Full) => Tried::Answer(Outcome::Reply(Reply::too_large())),

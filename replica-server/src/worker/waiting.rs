@@ -1,81 +1,12 @@
 //! Replies that wait for a commit: any reply, even "nothing done", leaves only when every decree it saw is committed.
 
-use crate::worker::reply::{Command, ReplyTo, Sender};
+use crate::worker::bucket::{Again, Bucket, Extent, Waiter};
+use crate::worker::reply::{ReplyTo, Sender};
 use bytes::Bytes;
 use commands::requests::RequestId;
 use commands::{CommandSpec, Reply};
 use std::collections::{BTreeSet, VecDeque};
 use types::{Decree, Instant};
-
-/// One reply that waits.
-pub(crate) struct Waiter {
-    pub(crate) to: ReplyTo,
-    pub(crate) reply: Reply,
-    pub(crate) again: Again,
-}
-
-/// How a command is asked again whose reply is not to be had here any more.
-pub(crate) enum Again {
-    /// By its sender, if at all.
-    BySender,
-    /// It had no effects: it needs the lease when it is answered (R1), and can be evaluated again instead.
-    Evaluate(Command),
-    /// It had effects: the new primary knows it by this id. The command is among those that its bucket keeps.
-    ById(RequestId, Kept),
-    /// Not at all: a later write may have been seen by its sender already. See [`mark_overtaken`].
-    Never,
-}
-
-/// A command in a bucket: what it is, and where its arguments are.
-#[derive(Clone, Copy)]
-pub(crate) struct Kept {
-    spec: &'static CommandSpec,
-    at: usize,
-}
-
-/// What waits for one decree.
-#[derive(Default)]
-pub(crate) struct Bucket {
-    pub(crate) waiters: Vec<Waiter>,
-    /// Arguments of commands that may have to be asked again: one buffer for all, since hardly ever one is needed.
-    arguments: Vec<u8>,
-}
-
-impl Bucket {
-    fn keep(&mut self, spec: &'static CommandSpec, args: &[&[u8]]) -> Kept {
-        let at = self.arguments.len();
-        let mut append = |bytes: &[u8]| self.arguments.extend_from_slice(bytes);
-        append(&args.len().to_le_bytes());
-        for arg in args {
-            append(&arg.len().to_le_bytes());
-            append(arg);
-        }
-        Kept { spec, at }
-    }
-
-    /// A command that is kept here.
-    pub(crate) fn command(&self, kept: Kept) -> Command {
-        let mut rest = &self.arguments[kept.at..];
-        let count = take_length(&mut rest);
-        let mut args = Vec::with_capacity(count);
-        for _ in 0..count {
-            let length = take_length(&mut rest);
-            let (arg, after) = rest.split_at(length);
-            args.push(arg);
-            rest = after;
-        }
-        Command::of(kept.spec, &args)
-    }
-}
-
-/// A length as [`Bucket::keep`] wrote it.
-fn take_length(from: &mut &[u8]) -> usize {
-    let Some((length, rest)) = from.split_first_chunk() else {
-        return 0;
-    };
-    *from = rest;
-    usize::from_le_bytes(*length)
-}
 
 /// A read that waits for a sealed mutation cannot be evaluated again after this primary if a write of this node's own port to one of its
 /// keys came after it and was sent too: that may be done by now, and must not be seen by a command that was before it on its
@@ -107,7 +38,7 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
                         None => everything || !written.is_empty(),
                     }
                 }
-                Again::BySender | Again::Never => false,
+                Again::BySender(_) | Again::Never => false,
             };
             if overtaken {
                 waiter.again = Again::Never;
@@ -151,11 +82,7 @@ impl Unleased {
             self.since = now;
         }
         self.senders.insert(waiter.to.sender());
-        if let Again::ById(id, kept) = waiter.again {
-            let command = of.command(kept);
-            let args: Vec<&[u8]> = command.args.iter().map(|arg| &arg[..]).collect();
-            waiter.again = Again::ById(id, self.queue.keep(command.spec, &args));
-        }
+        waiter.again = waiter.again.moved(of, &mut self.queue);
         self.queue.waiters.push(waiter);
     }
 
@@ -185,18 +112,34 @@ impl Waiting {
         self.bucket(decree).waiters.push(waiter);
     }
 
-    /// The same for a write of this node's own port, which may have to be asked of another.
-    pub(crate) fn push_named(
+    /// The same for a command that is kept: whole under an id, for a write of this node's own port, which may have to be asked of another;
+    /// else shortened, should it turn out to be slow.
+    pub(crate) fn push_kept(
         &mut self,
         decree: Decree,
-        (to, reply): (ReplyTo, Reply),
-        id: RequestId,
+        (to, reply, came): (ReplyTo, Reply, Instant),
+        id: Option<RequestId>,
         spec: &'static CommandSpec,
         args: &[&[u8]],
     ) {
         let bucket = self.bucket(decree);
-        let again = Again::ById(id, bucket.keep(spec, args));
-        bucket.waiters.push(Waiter { to, reply, again });
+        let again = match id {
+            Some(id) => Again::ById(id, bucket.keep(spec, args, Extent::Whole)),
+            None => Again::BySender(Some(bucket.keep(spec, args, Extent::Shortened))),
+        };
+        bucket.waiters.push(Waiter {
+            to,
+            reply,
+            again,
+            came,
+        });
+    }
+
+    /// The same for one that waited in another bucket.
+    pub(crate) fn push_moved(&mut self, decree: Decree, of: &Bucket, mut waiter: Waiter) {
+        let bucket = self.bucket(decree);
+        waiter.again = waiter.again.moved(of, bucket);
+        bucket.waiters.push(waiter);
     }
 
     fn bucket(&mut self, decree: Decree) -> &mut Bucket {
@@ -243,7 +186,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::reply::Nowhere;
+    use crate::worker::reply::{Command, Nowhere};
     use resp_gateway::Sink;
     use std::rc::Rc;
 
@@ -251,7 +194,8 @@ mod tests {
         Waiter {
             to: ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None),
             reply: Reply::Integer(number),
-            again: Again::BySender,
+            again: Again::BySender(None),
+            came: Instant::default(),
         }
     }
 
@@ -299,7 +243,8 @@ mod tests {
         for args in commands {
             let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None);
             let spec = commands::resolve(args).unwrap();
-            waiting.push_named(Decree(3), (to, Reply::Ok), id, spec, args);
+            let answer = (to, Reply::Ok, Instant::default());
+            waiting.push_kept(Decree(3), answer, Some(id), spec, args);
         }
         let (_, bucket) = waiting.take().remove(0);
         for (waiter, args) in bucket.waiters.iter().zip(commands) {
@@ -317,12 +262,18 @@ mod tests {
             let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None);
             let spec = commands::resolve(args).unwrap();
             if spec.is_write() {
-                let id = request();
-                waiting.push_named(Decree(decree), (to, Reply::Ok), id, spec, args);
+                let answer = (to, Reply::Ok, Instant::default());
+                waiting.push_kept(Decree(decree), answer, Some(request()), spec, args);
             } else {
                 let again = Again::Evaluate(Command::of(spec, args));
-                let reply = Reply::Nil;
-                waiting.push(Decree(decree), Waiter { to, reply, again });
+                let (reply, came) = (Reply::Nil, Instant::default());
+                let waiter = Waiter {
+                    to,
+                    reply,
+                    again,
+                    came,
+                };
+                waiting.push(Decree(decree), waiter);
             }
         }
         let mut buckets = waiting.take();
@@ -357,7 +308,8 @@ mod tests {
         let mut waiting = Waiting::default();
         let again = Again::Evaluate(Command::of(commands::resolve(&get).unwrap(), &get));
         waiting.push(Decree(1), Waiter { again, ..waiter(1) });
-        waiting.push_named(Decree(1), (waiter(2).to, Reply::Ok), id, spec, &set);
+        let answer = (waiter(2).to, Reply::Ok, now);
+        waiting.push_kept(Decree(1), answer, Some(id), spec, &set);
         let mut unleased = Unleased::default();
         assert!(!unleased.holds_up(&waiter(3).to));
         let mut bucket = waiting.pop(Decree(1)).unwrap();
@@ -377,6 +329,30 @@ mod tests {
         };
         assert_eq!(named, id);
         assert_eq!(queue.command(kept).args, [&b"SET"[..], b"k", b"v"]);
+    }
+
+    #[test]
+    fn what_may_be_shown_as_slow_is_kept_shortened_wherever_it_waits() {
+        let long = vec![b'v'; 1000];
+        let set = [&b"SET"[..], b"k", &long];
+        let spec = commands::resolve(&set).unwrap();
+        let mut waiting = Waiting::default();
+        for _ in 0..2 {
+            let answer = (waiter(1).to, Reply::Ok, Instant::default());
+            waiting.push_kept(Decree(1), answer, None, spec, &set);
+        }
+        let mut bucket = waiting.pop(Decree(1)).unwrap();
+        assert!(bucket.arguments.len() < 500, "{}", bucket.arguments.len());
+        let cut = [&long[..128], b"... (872 more bytes)"].concat();
+        let expected = [&b"SET"[..], b"k", &cut];
+        let waiters = std::mem::take(&mut bucket.waiters);
+        assert_eq!(bucket.shown(&waiters[1]), expected);
+        for waiter in waiters {
+            waiting.push_moved(Decree(4), &bucket, waiter);
+        }
+        let moved = waiting.pop(Decree(4)).unwrap_or_default();
+        assert_eq!(moved.waiters.len(), 2);
+        assert_eq!(moved.shown(&moved.waiters[1]), expected);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn ask<B: Backend>(
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         for partition in partitions {
             let (answered, answer) = oneshot::channel();
-            let sink_of_one = Sink::new(move |answer| {
+            let sink_of_one = Sink::of_part(sink.origin(), move |answer| {
                 let _ = answered.send(answer);
             });
             start_at(

@@ -137,7 +137,7 @@ pub(super) fn scan<B: Backend>(
     let mut args = args.to_vec();
     args[1] = &position;
     let gateway_then = Rc::clone(gateway);
-    let sink = Sink::new(move |answer| {
+    let sink_of_page = Sink::of_part(sink.origin(), move |answer| {
         sink.reply(match read_page(into_reply(answer)) {
             Err(reply) => reply,
             Ok((position, items)) if position.is_empty() => page(next.unwrap_or(0), items),
@@ -147,7 +147,15 @@ pub(super) fn scan<B: Backend>(
             }
         });
     });
-    start_at(gateway, table, partition, spec, &args, Intent::Read, sink);
+    start_at(
+        gateway,
+        table,
+        partition,
+        spec,
+        &args,
+        Intent::Read,
+        sink_of_page,
+    );
 }
 
 /// `HSCAN key cursor ...`.
@@ -168,7 +176,7 @@ pub(super) fn scan_key<B: Backend>(
     let mut args = args.to_vec();
     args[2] = &position;
     let gateway_then = Rc::clone(gateway);
-    let sink = Sink::new(move |answer| {
+    let sink_of_page = Sink::of_part(sink.origin(), move |answer| {
         sink.reply(match read_page(into_reply(answer)) {
             Err(reply) => reply,
             Ok((position, items)) if position.is_empty() => page(0, items),
@@ -178,7 +186,15 @@ pub(super) fn scan_key<B: Backend>(
             }
         });
     });
-    start_at(gateway, table, partition, spec, &args, Intent::Read, sink);
+    start_at(
+        gateway,
+        table,
+        partition,
+        spec,
+        &args,
+        Intent::Read,
+        sink_of_page,
+    );
 }
 
 fn slot_of(position: &[u8]) -> Option<Slot> {

@@ -27,6 +27,7 @@ pub(super) fn gather(
     places: Vec<Vec<usize>>,
     sink: Sink,
 ) -> Vec<Sink> {
+    let origin = sink.origin();
     let gathering = Rc::new(RefCell::new(Gathering {
         gather,
         writes,
@@ -42,7 +43,7 @@ pub(super) fn gather(
     (0..partitions.len())
         .map(|part| {
             let gathering = Rc::clone(&gathering);
-            Sink::new(move |answer| {
+            Sink::of_part(origin.clone(), move |answer| {
                 let complete = {
                     let mut gathering = gathering.borrow_mut();
                     gathering.replies[part] = Some(into_reply(answer));

@@ -1,6 +1,6 @@
 //! What a connection is to the server: its table, its protocol, its name; and the commands that concern nothing else.
 //!
-//! `auth` (AUTH, HELLO, opening a table), `client` (CLIENT), `catalogue` (COMMAND), `config`, `info`; what concerns data
+//! `auth` (AUTH, HELLO, opening a table), `client` (CLIENT), `catalogue` (COMMAND), `config`, `info`, `slow_log`; what concerns data
 //! goes to `route`, and from here to `cluster` what only tells of it.
 
 mod auth;
@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod config;
 mod info;
+mod slow_log;
 
 use crate::backend::{Backend, Intent, OpenTableError};
 use crate::clients::Client;
@@ -209,6 +210,12 @@ impl<B: Backend> Session<B> {
             "config" => Own::Reply(config::config(gateway, args)),
             "object" => Own::Reply(commands::object::help()),
             "info" => Own::Reply(info::info(gateway, args)),
+            "slowlog" => {
+                let Table::Open(table) = &self.table else {
+                    return self.run_without_table(gateway, client, sequence);
+                };
+                Own::Reply(slow_log::slow_log(gateway, table, args))
+            }
             "cluster" => {
                 if !self.has_table() && cluster::needs_table(args) {
                     return self.run_without_table(gateway, client, sequence);

@@ -313,7 +313,12 @@ fn obey(node: u64, told: ToNode, disk: &Shared, say: &mpsc::UnboundedSender<From
     let answer = |answer| drop(say.send(message(answer)));
     let key = |id: Option<PartitionId>| id.map_or((0, 0), |id| (id.table, id.index));
     match told.message {
-        None | Some(to_node::Message::Welcome(_) | to_node::Message::Cluster(_)) => {}
+        None
+        | Some(
+            to_node::Message::Welcome(_)
+            | to_node::Message::Cluster(_)
+            | to_node::Message::Operators(_),
+        ) => {}
         Some(to_node::Message::Open(open)) => {
             locked(disk)
                 .replicas
