@@ -2,6 +2,7 @@
 
 #[path = "../driver/mod.rs"]
 mod driver;
+mod large;
 mod obedient;
 
 use driver::*;
