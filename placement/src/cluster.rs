@@ -215,6 +215,7 @@ impl Cluster {
                         .insert(node, Node::known(address, incarnation, duty));
                 }
                 (Key::Table(id), Document::Table(table)) if table.id == id => {
+        self.excuse(now, now.since(self.last_tick + TICK));
                     let partitions = (0..table.partitions)
                         .map(|_| Partition::default())
                         .collect();

@@ -8,6 +8,7 @@ use crate::proposals::Notices;
 use crate::rebuild::Memory;
 use crate::{Action, Cluster, Duty, Event, Finding, Key, NodeAddress, ReplicaReport, ToNode};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use types::{Ballot, Incarnation, Instant, NodeId, PartitionId};
 
 /// A node that has joined at least once.
@@ -169,6 +170,15 @@ impl Cluster {
         if let Some(session) = self.session_mut(node) {
             session.last_heard = now;
             session.disk_bytes = disk_bytes;
+        }
+    }
+
+    /// This leader itself was held up for so long: what nodes said meanwhile waits to be heard, and is not held against them.
+    pub(crate) fn excuse(&mut self, now: Instant, late: Duration) {
+        for node in self.nodes.values_mut() {
+            if let Some(session) = &mut node.session {
+                session.last_heard = now.min(session.last_heard + late);
+            }
         }
     }
 
