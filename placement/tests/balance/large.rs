@@ -58,6 +58,7 @@ impl Large {
             document: Document::Root {
                 next_table: TableId(self.tables.len() as u32 + 1),
                 balancing: placement::Balancing::Running,
+                rebuilding: false,
             },
         }];
         for (id, configurations) in (1..).zip(&self.tables) {
