@@ -231,6 +231,12 @@ impl Cluster {
         self.tables.values().filter(|table| table.is_live())
     }
 
+    /// Tables that can be recalled.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = &TableState> {
+        let dropped = |table: &&TableState| table.properties.dropped_at.is_some();
+        self.tables.values().filter(dropped)
+    }
+
     /// The partition that an operator names.
     pub(crate) fn find_partition(&self, table: &str, index: u32) -> Result<PartitionId, Refusal> {
         let known = self
@@ -275,6 +281,18 @@ impl Cluster {
             node,
             message: message.clone(),
         }));
+    }
+}
+
+impl Share {
+    /// What of it is of one table.
+    pub(crate) fn of(&self, table: TableId) -> impl Iterator<Item = PartitionId> + '_ {
+        let first = PartitionId { table, index: 0 };
+        let last = PartitionId {
+            table,
+            index: u32::MAX,
+        };
+        self.partitions.range(first..=last).copied()
     }
 }
 

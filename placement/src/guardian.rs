@@ -309,15 +309,7 @@ impl Cluster {
     fn burden(&self, node: NodeId, table: TableId) -> (usize, usize, NodeId) {
         let learns = self.session(node).map_or(0, |session| session.learns);
         let (of_table, all) = self.shares.get(&node).map_or((0, 0), |share| {
-            let first = PartitionId { table, index: 0 };
-            let last = PartitionId {
-                table,
-                index: u32::MAX,
-            };
-            (
-                share.partitions.range(first..=last).count(),
-                share.partitions.len(),
-            )
+            (share.of(table).count(), share.partitions.len())
         });
         (of_table + learns, all + learns, node)
     }

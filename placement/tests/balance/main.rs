@@ -253,6 +253,39 @@ fn a_node_that_the_others_can_not_do_without_is_not_drained() {
 }
 
 #[test]
+fn a_drain_does_not_wait_for_dropped_tables_but_the_last_copy_of_one_is_not_forgotten() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=4, |_| String::new());
+    cluster.create("kept", 8, 2);
+    cluster.create("dropped", 8, 2);
+    let name = || "dropped".to_owned();
+    let wall = wall(0);
+    assert_eq!(cluster.ask(Request::DropTable { name: name(), wall }), None);
+    for n in [1, 2] {
+        assert_eq!(set_duty(&mut cluster, n, Duty::Drained), None);
+    }
+    cluster.run_until_still();
+    let forget = |cluster: &mut Obedient, n| cluster.ask(Request::ForgetNode(node(n)));
+    let mut refused = 0;
+    for n in [1, 2] {
+        assert_eq!(cluster.replicas_on(n), 0, "nothing in service is left");
+        cluster.leave(n);
+        if let Some(refusal) = forget(&mut cluster, n) {
+            let words = refusal.to_string();
+            assert!(words.contains("of the dropped table 'dropped'"), "{words}");
+            refused += 1;
+        }
+    }
+    assert_eq!(
+        refused, 1,
+        "one of them is the last that has some partition"
+    );
+    assert_eq!(cluster.ask(Request::RecallTable { name: name() }), None);
+    let words = forget(&mut cluster, 2).expect("it is in service again");
+    assert!(words.to_string().contains("drain it first"), "{words}");
+}
+
+#[test]
 fn a_node_is_forgotten_for_good_once_it_is_gone_and_has_nothing() {
     let mut cluster = Obedient::new(eager());
     cluster.join_all(1..=4, |_| String::new());
