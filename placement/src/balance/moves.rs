@@ -32,6 +32,8 @@ pub(crate) struct Moving {
     pub(crate) since: Instant,
     asked: Option<Instant>,
     asks: usize,
+    /// Since when the new copy is a member.
+    arrived: Option<Instant>,
 }
 
 /// What a primary was asked for last, besides learners.
@@ -41,8 +43,6 @@ pub(crate) struct Nudge {
     at: Instant,
 }
 
-/// What the balancer does at the moment.
-#[derive(Clone, PartialEq, Eq, Debug)]
 /// How many moves there are, and of each node.
 #[derive(Default)]
 struct UnderWay {
@@ -65,6 +65,8 @@ impl UnderWay {
     }
 }
 
+/// What the balancer does at the moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BalanceStatus {
     /// Whether it works by itself.
     pub balancing: Balancing,
@@ -136,13 +138,13 @@ impl Cluster {
         let steps = plan::plan(self.picture(), extent, 4 * room);
         // As long as nothing can be started, a plan is the same; the end of a move brings on the next one.
         self.plan_after = now + LOOK_AGAIN;
+        let mut under_way = self.under_way();
         for step in steps {
             if self.may_start(&under_way, &step) {
-        let mut under_way = self.under_way();
                 self.plan_after = now;
+                under_way.count(&step);
                 self.start(now, step);
                 self.pursue(now, step.partition, actions);
-                under_way.count(&step);
             }
         }
     }
@@ -181,6 +183,7 @@ impl Cluster {
             since: now,
             asked: None,
             asks: 0,
+            arrived: None,
         };
         self.moves.insert(step.partition, moving);
     }
@@ -213,7 +216,7 @@ impl Cluster {
                     return self.end_move(id);
                 }
                 if stored.contains(to) {
-                    if stored.len() == wanted {
+                    if stored.len() == wanted || self.is_left_behind(now, id) {
                         self.end_move(id);
                     }
                     return;
@@ -278,6 +281,15 @@ impl Cluster {
         self.moves
             .get(&id)
             .is_some_and(|moving| now.since(moving.since) >= patience)
+    }
+
+    /// Whether the old copy should be gone by now. If not, another move may begin instead: that there is one too many the guardian knows, and does
+    /// not forget.
+    fn is_left_behind(&mut self, now: Instant, id: PartitionId) -> bool {
+        let patience = self.settings.learn_patience;
+        self.moves
+            .get_mut(&id)
+            .is_some_and(|moving| now.since(*moving.arrived.get_or_insert(now)) >= patience)
     }
 
     /// Ends a move that leads to nothing; the next plan is another one.

@@ -286,6 +286,41 @@ fn a_drain_does_not_wait_for_dropped_tables_but_the_last_copy_of_one_is_not_forg
 }
 
 #[test]
+fn an_arrived_copy_whose_forerunner_stays_holds_up_no_other_move() {
+    let mut cluster = Driver::with_table(3, 1, 2);
+    let request = |from, to| Request::Move {
+        table: "t".into(),
+        index: 0,
+        from: node(from),
+        to: node(to),
+    };
+    cluster.ask(1, request(2, 3));
+    cluster.change(1, p(0), configuration(2, 1, &[2, 3]));
+    for n in 1..=3 {
+        cluster.report(n, replica(p(0), 2));
+    }
+    let mut told = Vec::new();
+    for second in 0..310 {
+        let under_way = cluster.cluster.balance_status(cluster.now).moves.len();
+        assert_eq!(under_way, usize::from(second < 300), "after {second} s");
+        told = cluster.pass(seconds(1), 1..=3);
+    }
+    for _ in 0..5 {
+        told.append(&mut cluster.pass(seconds(1), 1..=3));
+    }
+    let goes = |action: &Action| {
+        matches!(
+            action,
+            Action::ToNode {
+                message: ToNode::RemoveSecondary { .. },
+                ..
+            }
+        )
+    };
+    assert!(told.iter().any(goes), "one of three goes all the same");
+}
+
+#[test]
 fn a_node_is_forgotten_for_good_once_it_is_gone_and_has_nothing() {
     let mut cluster = Obedient::new(eager());
     cluster.join_all(1..=4, |_| String::new());
