@@ -271,7 +271,7 @@ impl Holder {
             committed: Decree::ZERO,
             soundness: Soundness::Whole,
             learning: false,
-            member: false,
+            ready: true,
             diverged: false,
             signature: LearnSignature::default(),
             bytes: 0,

@@ -121,7 +121,7 @@ pub(crate) struct Holder {
     pub(crate) committed: Decree,
     pub(crate) soundness: Soundness,
     pub(crate) learning: bool,
-    pub(crate) member: bool,
+    pub(crate) ready: bool,
     pub(crate) diverged: bool,
     pub(crate) signature: LearnSignature,
     pub(crate) bytes: u64,
@@ -303,11 +303,10 @@ impl TableState {
 }
 
 impl Holder {
-    /// Whether it is a copy at all, and not what is there of one because its learn never ended. Who is no member by its own disk, and
-    /// learnt what it has, may be either.
+    /// Whether it is a copy at all, and not what is there of one because its learn never ended. Who was left out of the configuration has one
+    /// all the same.
     pub(crate) fn is_copy(&self) -> bool {
-        let original = self.signature == LearnSignature::default();
-        !self.learning && (self.member || self.soundness == Soundness::Unsynced || original)
+        !self.learning && (self.ready || self.soundness == Soundness::Unsynced)
     }
 }
 

@@ -334,7 +334,7 @@ impl Holder {
             committed: replica.committed,
             soundness: replica.soundness,
             learning: replica.learning,
-            member: replica.member,
+            ready: replica.ready,
             diverged: replica.diverged,
             signature: replica.signature,
             bytes: replica.bytes,

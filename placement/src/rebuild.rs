@@ -333,6 +333,7 @@ fn goes_on(reports: &[(NodeId, &ReplicaReport)]) -> Option<(Configuration, bool)
     let whole = |member: &&Member| {
         of(member.node).is_some_and(|(_, replica)| {
             replica.soundness == Soundness::Whole
+                && replica.ready
                 && !replica.learning
                 && replica.signature == member.signature
         })

@@ -156,7 +156,7 @@ fn learners_asked_for(cluster: &mut Driver, span: u64, learner: u64) -> BTreeMap
     for _ in 0..span {
         let learning = ReplicaReport {
             learning: true,
-            member: false,
+            ready: false,
             ..replica(p(0), 1)
         };
         let mut actions = cluster.report(learner, learning);
