@@ -150,7 +150,7 @@ fn replica(wire: &meta::ReplicaReport) -> Result<ReplicaReport, BadMessage> {
         signature: wire.signature.map(Into::into).unwrap_or_default(),
         bytes: wire.bytes,
         learning: wire.learning,
-        member: wire.member,
+        ready: wire.ready,
         diverged: wire.diverged,
     })
 }

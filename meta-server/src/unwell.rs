@@ -86,6 +86,7 @@ pub(crate) fn loss(loss: &Loss, name: impl Fn(NodeId) -> String) -> String {
     let mut text = String::new();
     for (what, nodes) in [
         ("damaged on", &loss.damaged),
+        ("not learnt to the end on", &loss.unfinished),
         ("without its last writes on", &loss.unsynced),
         ("not connected:", &loss.absent),
     ] {
@@ -118,13 +119,14 @@ mod tests {
     fn a_lost_quorum_names_the_copies_that_are_left() {
         let lost = Loss {
             damaged: vec![NodeId(1)],
+            unfinished: vec![NodeId(5)],
             unsynced: vec![NodeId(2), NodeId(3)],
             absent: vec![],
         };
         let name = |node: NodeId| format!("n{}", node.0);
         assert_eq!(
             loss(&lost, name),
-            "damaged on n1; without its last writes on n2, n3"
+            "damaged on n1; not learnt to the end on n5; without its last writes on n2, n3"
         );
         assert!(cure(&Cure::Operator(lost), name).ends_with("on n2, n3"));
         let absent = vec![NodeId(4)];

@@ -44,6 +44,7 @@ fn root(expected: u64, next_table: u32) -> Write {
         document: Some(Document::Root {
             next_table: TableId(next_table),
             balancing: Balancing::Running,
+            rebuilding: false,
         }),
     }
 }

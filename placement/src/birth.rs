@@ -55,17 +55,12 @@ impl Cluster {
                     continue;
                 }
                 if tally.as_ref().is_none_or(|(table, _)| *table != id.table) {
-                    tally = Some((id.table, self.tally(id.table)));
+                    tally = Some((id.table, self.tally(id.table, &candidates)));
                 }
                 if let Some((_, tally)) = &mut tally {
                     let kept: Vec<NodeId> =
                         partition.holders.iter().map(|holder| holder.node).collect();
-                    let zone = |node| {
-                        self.nodes
-                            .get(&node)
-                            .map_or("", |node| &node.address.zone[..])
-                    };
-                    let members = tally.choose(&candidates, &kept, wanted, zone);
+                    let members = tally.choose(&kept, wanted);
                     tally.count(&members);
                     self.adopt_plan(id, members);
                 }
@@ -95,10 +90,15 @@ impl Cluster {
             .map_or(0, |table| table.properties.replicas as usize)
     }
 
-    fn tally(&self, table: TableId) -> Tally {
+    fn tally(&self, table: TableId, candidates: &[NodeId]) -> Tally {
         let mut tally = Tally::default();
         for (&node, share) in &self.shares {
             tally.weigh(node, share.partitions.len(), share.primaries);
+        }
+        for &node in candidates {
+            if let Some(known) = self.nodes.get(&node) {
+                tally.admit(node, &known.address.zone);
+            }
         }
         for partition in self
             .tables
@@ -271,7 +271,7 @@ impl Holder {
             committed: Decree::ZERO,
             soundness: Soundness::Whole,
             learning: false,
-            member: false,
+            ready: true,
             diverged: false,
             signature: LearnSignature::default(),
             bytes: 0,

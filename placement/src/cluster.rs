@@ -3,15 +3,14 @@
 use crate::balance::{Moving, Nudge};
 use crate::birth::Birth;
 use crate::duty::Waiting;
-use crate::guardian::{Learn, SHED_AT_ONCE};
+use crate::guardian::Learn;
 use crate::nodes::Node;
 use crate::outbox::Outbox;
+use crate::unfinished::Rebuilding;
 use crate::{
-    Action, Balancing, Document, Entry, Event, Key, PAGE_PARTITIONS, Refusal, Request, Settings,
-    Shift, Soundness, Table, ToNode, Token,
+    Action, Balancing, Event, Refusal, Request, Settings, Shift, Soundness, Table, ToNode, Token,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 use types::{
     Ballot, Configuration, Decree, Instant, LearnSignature, NodeId, PartitionId, TableId, Timestamp,
@@ -58,6 +57,8 @@ pub struct Cluster {
     pub(crate) unrest: Instant,
     /// Until then planning again would find nothing.
     pub(crate) plan_after: Instant,
+    /// What of a rebuild is still to be stored.
+    pub(crate) rebuilding: Rebuilding,
     /// Operators who wait for a document.
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) started: Instant,
@@ -120,7 +121,7 @@ pub(crate) struct Holder {
     pub(crate) committed: Decree,
     pub(crate) soundness: Soundness,
     pub(crate) learning: bool,
-    pub(crate) member: bool,
+    pub(crate) ready: bool,
     pub(crate) diverged: bool,
     pub(crate) signature: LearnSignature,
     pub(crate) bytes: u64,
@@ -133,155 +134,7 @@ pub(crate) struct Share {
     pub(crate) primaries: usize,
 }
 
-/// The store's documents do not make a cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RestoreError(String);
-
-impl fmt::Display for RestoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the metadata store contradicts itself: {}", self.0)
-    }
-}
-
-impl std::error::Error for RestoreError {}
-
 impl Cluster {
-    /// A cluster from what the store holds; from nothing, an empty one. `epoch` is the term of this leader.
-    pub fn restore(
-        settings: Settings,
-        epoch: u64,
-        entries: Vec<Entry>,
-        now: Instant,
-    ) -> Result<Self, RestoreError> {
-        let mut cluster = Self {
-            settings,
-            epoch,
-            next_table: TableId(1),
-            tables: BTreeMap::new(),
-            nodes: BTreeMap::new(),
-            shares: BTreeMap::new(),
-            outbox: Outbox::default(),
-            unborn: BTreeSet::new(),
-            short: BTreeMap::new(),
-            short_cursor: PartitionId::default(),
-            learns: BTreeMap::new(),
-            surplus: BTreeSet::new(),
-            surplus_cursor: PartitionId::default(),
-            sheds_left: SHED_AT_ONCE,
-            nudges: BTreeMap::new(),
-            moves: BTreeMap::new(),
-            barred: BTreeMap::new(),
-            balancing: Balancing::default(),
-            unrest: now,
-            plan_after: now,
-            waiting: Vec::new(),
-            started: now,
-            last_tick: now,
-        };
-        let contradiction = |key: Key, what: &str| RestoreError(format!("{key:?} {what}"));
-        let mut pages = Vec::new();
-        let mut rooted = entries.is_empty();
-        for Entry {
-            key,
-            version,
-            document,
-        } in entries
-        {
-            if cluster.outbox.restore(key, version).is_some() {
-                return Err(contradiction(key, "is there twice"));
-            }
-            match (key, document) {
-                (
-                    Key::Root,
-                    Document::Root {
-                        next_table,
-                        balancing,
-                    },
-                ) => {
-                    cluster.next_table = next_table;
-                    cluster.balancing = balancing;
-                    rooted = true;
-                }
-                (
-                    Key::Node(node),
-                    Document::Node {
-                        address,
-                        incarnation,
-                        duty,
-                    },
-                ) if address.node == node => {
-                    cluster
-                        .nodes
-                        .insert(node, Node::known(address, incarnation, duty));
-                }
-                (Key::Table(id), Document::Table(table)) if table.id == id => {
-                    let partitions = (0..table.partitions)
-                        .map(|_| Partition::default())
-                        .collect();
-                    cluster.tables.insert(
-                        id,
-                        TableState {
-                            created: true,
-                            change: None,
-                            creator: None,
-                            unborn: table.partitions,
-                            partitions,
-                            properties: table,
-                        },
-                    );
-                }
-                (Key::Page { table, page }, Document::Page(configurations)) => {
-                    pages.push((table, page, configurations));
-                }
-                _ => return Err(contradiction(key, "holds something else")),
-            }
-        }
-        if !rooted {
-            return Err(contradiction(Key::Root, "is missing"));
-        }
-        if let Some(&last) = cluster.tables.keys().next_back()
-            && last >= cluster.next_table
-        {
-            return Err(contradiction(
-                Key::Table(last),
-                "has a number that was never given out",
-            ));
-        }
-        for (table, page, configurations) in pages {
-            let key = Key::Page { table, page };
-            let Some(state) = cluster.tables.get_mut(&table) else {
-                // The table's retention ended and its last pages were still to be removed.
-                cluster.outbox.touch(key);
-                continue;
-            };
-            for (index, configuration) in
-                (u64::from(page) * u64::from(PAGE_PARTITIONS)..).zip(configurations)
-            {
-                let Some(configuration) = configuration else {
-                    continue;
-                };
-                let Some(partition) = state.partitions.get_mut(index as usize) else {
-                    return Err(contradiction(key, "goes beyond its table"));
-                };
-                let id = PartitionId {
-                    table,
-                    index: index as u32,
-                };
-                share(&mut cluster.shares, id, &configuration);
-                partition.stored = Some(configuration);
-                state.unborn -= 1;
-            }
-        }
-        let live: Vec<TableId> = cluster.live().map(|table| table.properties.id).collect();
-        for table in live {
-            cluster.take_into_service(now, table);
-        }
-        if cluster.outbox.is_new(Key::Root) {
-            cluster.outbox.touch(Key::Root);
-        }
-        Ok(cluster)
-    }
-
     /// Takes in one event at `now` and appends to `actions` what must be done, in order.
     pub fn step(&mut self, now: Instant, event: Event, actions: &mut Vec<Action>) {
         match event {
@@ -362,6 +215,7 @@ impl Cluster {
     }
 
     fn tick(&mut self, now: Instant, wall: Timestamp, actions: &mut Vec<Action>) {
+        self.excuse(now, now.since(self.last_tick + TICK));
         self.last_tick = now;
         self.disconnect_silent(now, actions);
         self.expire_tables(wall);
@@ -375,6 +229,12 @@ impl Cluster {
     /// Tables in service.
     pub(crate) fn live(&self) -> impl Iterator<Item = &TableState> {
         self.tables.values().filter(|table| table.is_live())
+    }
+
+    /// Tables that can be recalled.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = &TableState> {
+        let dropped = |table: &&TableState| table.properties.dropped_at.is_some();
+        self.tables.values().filter(dropped)
     }
 
     /// The partition that an operator names.
@@ -424,6 +284,18 @@ impl Cluster {
     }
 }
 
+impl Share {
+    /// What of it is of one table.
+    pub(crate) fn of(&self, table: TableId) -> impl Iterator<Item = PartitionId> + '_ {
+        let first = PartitionId { table, index: 0 };
+        let last = PartitionId {
+            table,
+            index: u32::MAX,
+        };
+        self.partitions.range(first..=last).copied()
+    }
+}
+
 impl TableState {
     pub(crate) fn is_live(&self) -> bool {
         self.created && self.properties.dropped_at.is_none()
@@ -431,11 +303,10 @@ impl TableState {
 }
 
 impl Holder {
-    /// Whether it is a copy at all, and not what is there of one because its learn never ended. Who is no member by its own disk, and
-    /// learnt what it has, may be either.
+    /// Whether it is a copy at all, and not what is there of one because its learn never ended. Who was left out of the configuration has one
+    /// all the same.
     pub(crate) fn is_copy(&self) -> bool {
-        let original = self.signature == LearnSignature::default();
-        !self.learning && (self.member || self.soundness == Soundness::Unsynced || original)
+        !self.learning && (self.ready || self.soundness == Soundness::Unsynced)
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Document {
         next_table: TableId,
         /// Whether replicas are moved to even out what nodes have to bear.
         balancing: Balancing,
+        /// A rebuild is being stored: what there is of it is not whole yet.
+        rebuilding: bool,
     },
     /// A node that has joined at least once.
     Node {

@@ -2,7 +2,7 @@
 //! before it is confirmed.
 
 use crate::{Action, Answered, Balancing, Cluster, Duty, Key, Refusal, Token};
-use types::{Instant, NodeId};
+use types::{Instant, NodeId, PartitionId};
 
 /// Somebody who waits for a document to be stored as it is now.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +72,8 @@ impl Cluster {
         self.confirm_when_stored(Key::Node(node), token);
     }
 
-    /// A node may be forgotten that does not live and that no configuration names: routes need the addresses of the others.
+    /// A node may be forgotten that does not live and that no configuration of a table in service names: routes need the addresses of the
+    /// others. Of a dropped table, which can be recalled, it must not have had the last copy.
     fn check_forgotten(&self, node: NodeId) -> Result<(), Refusal> {
         if !self.nodes.contains_key(&node) {
             return Err(Refusal::NoSuchNode(node));
@@ -82,16 +83,40 @@ impl Cluster {
                 "node {node} is connected: drain it and stop it first"
             )));
         }
-        match self
+        let mut in_service = 0;
+        for &id in self
             .shares
             .get(&node)
-            .map_or(0, |share| share.partitions.len())
+            .iter()
+            .flat_map(|share| &share.partitions)
         {
-            0 => Ok(()),
-            count => Err(Refusal::Unfit(format!(
-                "node {node} is a member of {count} partitions, those of dropped tables included: drain it first"
-            ))),
+            let Some(table) = self.tables.get(&id.table) else {
+                continue;
+            };
+            if table.is_live() {
+                in_service += 1;
+            } else if !self.has_another_copy(id, node) {
+                return Err(Refusal::Unfit(format!(
+                    "node {node} has the last known copy of partition {} of the dropped table '{}': recall the table first, or wait until it can not be recalled",
+                    id.index, table.properties.name
+                )));
+            }
         }
+        if in_service > 0 {
+            return Err(Refusal::Unfit(format!(
+                "node {node} is a member of {in_service} partitions: drain it first"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether a partition has a member on another node that is known.
+    fn has_another_copy(&self, id: PartitionId, node: NodeId) -> bool {
+        let stored = self.partition(id).and_then(|one| one.stored.as_ref());
+        stored.is_none_or(|stored| {
+            let mut nodes = stored.members().map(|member| member.node);
+            nodes.any(|other| other != node && self.nodes.contains_key(&other))
+        })
     }
 
     pub(crate) fn is_drained(&self, node: NodeId) -> bool {

@@ -116,8 +116,8 @@ pub struct ReplicaReport {
     pub bytes: u64,
     /// It is learning.
     pub learning: bool,
-    /// By its own disk it is a member of the newest configuration that it knows.
-    pub member: bool,
+    /// The learn that made this copy has ended, or it is there from the first configuration: it had all there was then.
+    pub ready: bool,
     /// It is the primary, and at their last comparison the members' copies differed with no majority to say which is right.
     pub diverged: bool,
 }

@@ -23,7 +23,8 @@ use types::{Ballot, Configuration, Durability, Instant, Member, NodeId, Partitio
 /// Short partitions looked at in one go at most; the others have their turn a tick later.
 const GLANCES: usize = 4096;
 
-/// Partitions that are asked to get rid of a member between two ticks: each is a short pause of its writes, and a place in its node's queue.
+/// Partitions that are asked to get rid of a member between two ticks, or as many as there are nodes: each is a short pause of its writes, and a
+/// place in its node's queue.
 pub(crate) const SHED_AT_ONCE: usize = 256;
 
 /// A learn that was asked for and is not yet seen done.
@@ -122,7 +123,7 @@ impl Cluster {
 
     /// Looks after partitions with more members than wanted, in turn, until so many were asked to get rid of one.
     pub(crate) fn shed_some(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.sheds_left = SHED_AT_ONCE;
+        self.sheds_left = SHED_AT_ONCE.max(self.alive().count());
         let after = self.surplus.range(self.surplus_cursor..);
         let before = self.surplus.range(..self.surplus_cursor);
         let turn: Vec<PartitionId> = after.chain(before).copied().take(GLANCES).collect();
@@ -309,15 +310,7 @@ impl Cluster {
     fn burden(&self, node: NodeId, table: TableId) -> (usize, usize, NodeId) {
         let learns = self.session(node).map_or(0, |session| session.learns);
         let (of_table, all) = self.shares.get(&node).map_or((0, 0), |share| {
-            let first = PartitionId { table, index: 0 };
-            let last = PartitionId {
-                table,
-                index: u32::MAX,
-            };
-            (
-                share.partitions.range(first..=last).count(),
-                share.partitions.len(),
-            )
+            (share.of(table).count(), share.partitions.len())
         });
         (of_table + learns, all + learns, node)
     }

@@ -55,8 +55,10 @@ pub enum Cure {
 /// What became of the members of a partition none of which can go on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Loss {
-    /// Whose copies are damaged, or never became whole.
+    /// Whose copies are damaged.
     pub damaged: Vec<NodeId>,
+    /// Whose copies never became whole: their learns did not end.
+    pub unfinished: Vec<NodeId>,
     /// Whose copies lack what was not synced.
     pub unsynced: Vec<NodeId>,
     /// Whose nodes have no stream here.
@@ -233,11 +235,12 @@ impl Cluster {
             let holder = partition.holder(node)?;
             match holder.soundness {
                 Soundness::Unsynced => loss.unsynced.push(node),
-                Soundness::Whole if holder.is_copy() || holder.ballot < stored.ballot => {
+                Soundness::Whole if holder.ballot < stored.ballot => return None,
+                Soundness::Whole if holder.is_copy() && holder.signature == member.signature => {
                     return None;
                 }
-                // One that is whole, of a learn that never ended, is none either.
-                Soundness::Damaged | Soundness::Whole => loss.damaged.push(node),
+                Soundness::Whole => loss.unfinished.push(node),
+                Soundness::Damaged => loss.damaged.push(node),
             }
         }
         Some(loss)

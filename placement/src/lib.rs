@@ -15,8 +15,8 @@
 //! Nothing is announced before it is stored. When a store write fails the shell throws the `Cluster` away, reads the store again
 //! and starts a new one: there is no other way back.
 //!
-//! Reading order: [`event`](Event), [`action`](Action), [`document`](Document), `cluster`, `nodes`, `tables`, `alter`, `birth`, `choose`,
-//! `proposals`, `guardian`, `balance`, `duty`, `errands`, `outbox`, `health`, `rescue`, `rebuild`, `queries`.
+//! Reading order: [`event`](Event), [`action`](Action), [`document`](Document), `cluster`, `restore`, `nodes`, `tables`, `alter`, `birth`, `choose`,
+//! `proposals`, `guardian`, `balance`, `duty`, `errands`, `outbox`, `health`, `rescue`, `rebuild`, `unfinished`, `queries`.
 //!
 //! Deliberately absent: deciding membership (replicas propose every change of a configuration in force; a node that fell silent here may well
 //! serve), and the encoding of documents.
@@ -41,12 +41,14 @@ mod proposals;
 mod queries;
 mod rebuild;
 mod rescue;
+mod restore;
 mod settings;
 mod tables;
+mod unfinished;
 
 pub use action::{Action, Answer, Answered, BatchId, Finding, Refusal, ToNode};
 pub use balance::{BalanceStatus, MoveStatus, Reason, Shift, Step};
-pub use cluster::{Cluster, RestoreError};
+pub use cluster::Cluster;
 pub use document::{
     Balancing, Document, Duty, Entry, Key, NodeAddress, PAGE_PARTITIONS, Table, Write,
 };
@@ -57,4 +59,5 @@ pub use health::{Ailment, Condition, Cure, Health, Loss};
 pub use queries::{NodeStatus, Routes};
 pub use rebuild::Rebuild;
 pub use rescue::{Rescue, Rescuer};
+pub use restore::RestoreError;
 pub use settings::Settings;

@@ -8,6 +8,7 @@ use crate::proposals::Notices;
 use crate::rebuild::Memory;
 use crate::{Action, Cluster, Duty, Event, Finding, Key, NodeAddress, ReplicaReport, ToNode};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use types::{Ballot, Incarnation, Instant, NodeId, PartitionId};
 
 /// A node that has joined at least once.
@@ -172,6 +173,15 @@ impl Cluster {
         }
     }
 
+    /// This leader itself was held up for so long: what nodes said meanwhile waits to be heard, and is not held against them.
+    pub(crate) fn excuse(&mut self, now: Instant, late: Duration) {
+        for node in self.nodes.values_mut() {
+            if let Some(session) = &mut node.session {
+                session.last_heard = now.min(session.last_heard + late);
+            }
+        }
+    }
+
     pub(crate) fn disconnect_silent(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let timeout = self.settings.beat_timeout;
         let silent: Vec<NodeId> = self
@@ -324,7 +334,7 @@ impl Holder {
             committed: replica.committed,
             soundness: replica.soundness,
             learning: replica.learning,
-            member: replica.member,
+            ready: replica.ready,
             diverged: replica.diverged,
             signature: replica.signature,
             bytes: replica.bytes,

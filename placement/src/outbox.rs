@@ -39,6 +39,13 @@ impl Outbox {
         !self.versions.contains_key(&key)
     }
 
+    /// What belongs to tables, of what is in the store.
+    pub(crate) fn tables_and_pages(&self) -> BTreeSet<Key> {
+        let keys = self.versions.keys().copied();
+        keys.filter(|key| matches!(key, Key::Table(_) | Key::Page { .. }))
+            .collect()
+    }
+
     /// The document is to be written as it will be then.
     pub(crate) fn touch(&mut self, key: Key) {
         self.dirty.insert(key);
@@ -101,12 +108,20 @@ impl Cluster {
                 None => self.outbox.versions.remove(&key),
             };
             match key {
-                Key::Root | Key::Node(_) => self.confirm(key, actions),
+                Key::Root => {
+                    self.end_rebuild(now, actions);
+                    self.confirm(key, actions);
+                }
+                Key::Node(_) => self.confirm(key, actions),
+                // Not in service before all others are whole, too.
+                Key::Table(_) if self.rebuilding.is_incomplete() => {}
                 Key::Table(table) => self.table_stored(now, table, actions),
                 Key::Page { table, page } => pages.push((table, page)),
             }
+            self.rebuilding.stored(key);
         }
         self.pages_stored(now, &pages, actions);
+        self.complete_rebuild();
     }
 
     /// A document as it should be stored; `None`: it should not be.
@@ -116,6 +131,7 @@ impl Cluster {
             Key::Root => Some(Document::Root {
                 next_table: self.next_table,
                 balancing: self.balancing,
+                rebuilding: self.rebuilding.is_incomplete(),
             }),
             Key::Node(node) => self.nodes.get(&node).map(|node| Document::Node {
                 address: node.address.clone(),

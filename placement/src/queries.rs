@@ -31,9 +31,9 @@ pub struct NodeStatus {
     pub incarnation: Incarnation,
     /// Whether it has a stream.
     pub alive: bool,
-    /// Partitions whose stored primary it is.
+    /// Partitions of tables in service whose stored primary it is.
     pub primaries: usize,
-    /// Partitions in whose stored configuration it is a secondary.
+    /// Partitions of tables in service in whose stored configuration it is a secondary.
     pub secondaries: usize,
     /// Replicas that it reports to be learning.
     pub learners: usize,
@@ -73,13 +73,27 @@ impl Cluster {
         self.nodes.values().map(|node| &node.address)
     }
 
+    /// Of how many partitions of tables in service a node is a member, and how many of them it leads.
+    fn in_service(&self, node: types::NodeId) -> (usize, usize) {
+        let Some(share) = self.shares.get(&node) else {
+            return (0, 0);
+        };
+        let (mut all, mut primaries) = (share.partitions.len(), share.primaries);
+        for id in self
+            .dropped()
+            .flat_map(|table| share.of(table.properties.id))
+        {
+            let stored = self.partition(id).and_then(|one| one.stored.as_ref());
+            all -= 1;
+            primaries -= usize::from(stored.is_some_and(|stored| stored.primary.node == node));
+        }
+        (all, primaries)
+    }
+
     /// All nodes that ever joined, and how they are.
     pub fn nodes(&self) -> Vec<NodeStatus> {
         let status = |(id, node): (&types::NodeId, &crate::nodes::Node)| {
-            let (all, primaries) = self
-                .shares
-                .get(id)
-                .map_or((0, 0), |share| (share.partitions.len(), share.primaries));
+            let (all, primaries) = self.in_service(*id);
             let learning = |session: &crate::nodes::Session| {
                 let learns = |&&held: &&types::PartitionId| {
                     self.partition(held)

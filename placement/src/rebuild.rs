@@ -6,6 +6,7 @@
 
 use crate::cluster::{Holder, Partition, Pending, TableState};
 use crate::nodes::Node;
+use crate::unfinished::Rebuilding;
 use crate::{
     Action, Answered, Cluster, Duty, Finding, Key, NodeAddress, Refusal, ReplicaReport, Soundness,
     Table, Token,
@@ -118,6 +119,9 @@ impl Cluster {
             let answer = Err(refusal);
             actions.push(Action::Answer { token, answer });
         };
+        if let Err(refusal) = self.check_rebuilt() {
+            return refuse(refusal, actions);
+        }
         if !self.is_empty() {
             let why = "the metadata store is not empty: there is nothing to rebuild";
             return refuse(Refusal::Unfit(why.into()), actions);
@@ -143,8 +147,11 @@ impl Cluster {
             let why = "that word is not for this, or something has changed meanwhile: ask again, and look at it anew";
             return refuse(Refusal::Unfit(why.into()), actions);
         }
-        self.adopt(found);
-        self.confirm_when_stored(Key::Root, token);
+        let keys = self.adopt(found);
+        for &key in &keys {
+            self.outbox.touch(key);
+        }
+        self.rebuilding = Rebuilding::begun(keys, Some(token));
     }
 
     /// What all that was reported amounts to.
@@ -246,8 +253,9 @@ impl Cluster {
         }
     }
 
-    /// Takes it for what is to be stored.
-    fn adopt(&mut self, found: Found) {
+    /// Takes it for what is to be stored, and says what that is.
+    fn adopt(&mut self, found: Found) -> BTreeSet<Key> {
+        let mut keys = BTreeSet::from([Key::Root]);
         let Found {
             told,
             mut configurations,
@@ -266,10 +274,8 @@ impl Cluster {
                 ..Partition::default()
             };
             let partitions: Vec<Partition> = (0..table.partitions).map(partition).collect();
-            self.outbox.touch(Key::Table(id));
-            for page in 0..table.pages() {
-                self.outbox.touch(Key::Page { table: id, page });
-            }
+            keys.insert(Key::Table(id));
+            keys.extend((0..table.pages()).map(|page| Key::Page { table: id, page }));
             let state = TableState {
                 created: false,
                 change: None,
@@ -285,7 +291,7 @@ impl Cluster {
             self.nodes
                 .entry(id)
                 .or_insert_with(|| Node::known(address, Incarnation::default(), Duty::Serves));
-            self.outbox.touch(Key::Node(id));
+            keys.insert(Key::Node(id));
         }
         let nodes: Vec<NodeId> = self.alive().collect();
         for node in nodes {
@@ -301,6 +307,7 @@ impl Cluster {
                 }
             }
         }
+        keys
     }
 }
 
@@ -326,6 +333,7 @@ fn goes_on(reports: &[(NodeId, &ReplicaReport)]) -> Option<(Configuration, bool)
     let whole = |member: &&Member| {
         of(member.node).is_some_and(|(_, replica)| {
             replica.soundness == Soundness::Whole
+                && replica.ready
                 && !replica.learning
                 && replica.signature == member.signature
         })

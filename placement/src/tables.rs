@@ -20,7 +20,7 @@ impl Cluster {
             });
             return;
         }
-        if let Err(refusal) = self.check_memory() {
+        if let Err(refusal) = self.check_memory().and_then(|()| self.check_rebuilt()) {
             actions.push(Action::Answer {
                 token,
                 answer: Err(refusal),
@@ -271,7 +271,12 @@ impl Cluster {
         stored.map(types::Configuration::len) > wanted
     }
 
-    fn look_after_table(&mut self, now: Instant, id: TableId, actions: &mut Vec<Action>) {
+    pub(crate) fn look_after_table(
+        &mut self,
+        now: Instant,
+        id: TableId,
+        actions: &mut Vec<Action>,
+    ) {
         let partitions = self
             .tables
             .get(&id)

@@ -345,8 +345,9 @@ fn a_member_that_reports_no_replica_is_told_that_it_should_have_one() {
 #[test]
 fn a_silent_node_is_disconnected_and_nothing_else_happens() {
     let mut cluster = three_copies();
-    cluster.after(seconds(5));
-    assert_eq!(cluster.tick(), []);
+    for _ in 0..5 {
+        assert_eq!(cluster.pass(seconds(1), 1..=2), []);
+    }
     cluster.beat(1);
     cluster.beat(2);
     cluster.after(seconds(1));
@@ -356,6 +357,24 @@ fn a_silent_node_is_disconnected_and_nothing_else_happens() {
         reason: finding.clone(),
     };
     assert_eq!(cluster.tick(), [Action::Report(finding), disconnect]);
+}
+
+#[test]
+fn a_leader_that_was_held_up_itself_takes_nobody_for_silent() {
+    let mut cluster = three_copies();
+    cluster.after(seconds(60));
+    assert_eq!(cluster.tick(), [], "what they said waits to be heard");
+    for _ in 0..4 {
+        assert_eq!(cluster.pass(seconds(1), 1..=2), []);
+    }
+    let silent = |action: &Action| *action == Action::Report(Finding::Silent(node(3)));
+    let told: Vec<Action> = (0..3)
+        .flat_map(|_| cluster.pass(seconds(1), 1..=2))
+        .collect();
+    assert!(
+        told.iter().any(silent),
+        "who then says nothing is: {told:?}"
+    );
 }
 
 #[test]

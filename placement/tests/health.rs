@@ -104,6 +104,7 @@ fn a_partition_without_a_whole_copy_is_the_operators_affair() {
     }
     let waits = Cure::Operator(Loss {
         damaged: vec![node(1)],
+        unfinished: vec![],
         unsynced: vec![node(2), node(3)],
         absent: vec![],
     });

@@ -61,6 +61,7 @@ fn what_a_rescue_would_cost_is_told_before_anything_is_done() {
     assert_eq!(actions, [], "nothing is done");
     let loss = Loss {
         damaged: vec![],
+        unfinished: vec![],
         unsynced: vec![],
         absent: vec![node(1)],
     };
@@ -155,7 +156,7 @@ fn a_word_is_refused_when_a_better_copy_has_come_back_since_it_was_given() {
 /// A copy on a node that was learning when it stopped: it is no member by its own disk.
 fn unfinished(ballot: u64) -> ReplicaReport {
     ReplicaReport {
-        member: false,
+        ready: false,
         signature: LearnSignature {
             ballot: Ballot(1),
             incarnation: Incarnation(1),
@@ -179,7 +180,45 @@ fn a_copy_whose_learn_never_ended_is_none_to_go_on_with() {
 }
 
 #[test]
-fn a_member_that_is_none_by_its_own_disk_has_no_whole_copy() {
+fn a_copy_that_was_learnt_to_the_end_and_left_out_later_can_be_chosen() {
+    let learnt = ReplicaReport {
+        ready: true,
+        ..unfinished(1)
+    };
+    let mut cluster = lost_after_leaving_two_out();
+    cluster.report(2, learnt.clone());
+    let told = rescue(&mut cluster, None).1.unwrap();
+    let [rescuer] = &told.rescuers[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(rescuer.choice, Choice::Copy(node(2)));
+    let word = rescuer.word.clone();
+    let choice = Choice::Copy(node(2));
+    rescue(&mut cluster, Some((choice, &word))).1.unwrap();
+    let told = cluster.stored();
+    let goes_on = told.iter().any(|action| {
+        matches!(action, Action::ToNode { message: ToNode::Stored(all), .. }
+            if all[0].1.primary.signature == learnt.signature)
+    });
+    assert!(goes_on, "as the copy that it is: {told:?}");
+}
+
+#[test]
+fn a_member_whose_whole_copy_is_of_another_learn_than_the_configuration_names_has_none() {
+    let mut cluster = Driver::with_table(2, 1, 2);
+    cluster.lost(1);
+    let of_another = ReplicaReport {
+        ready: true,
+        ..unfinished(1)
+    };
+    cluster.report(2, of_another);
+    let told = rescue(&mut cluster, None).1.unwrap();
+    assert_eq!(told.loss.unfinished, [node(2)]);
+    assert_eq!(told.rescuers.len(), 1, "but it is one to choose");
+}
+
+#[test]
+fn a_member_whose_learn_never_ended_has_no_whole_copy_and_is_not_called_damaged() {
     let mut cluster = Driver::with_table(2, 1, 2);
     cluster.change(1, p(0), configuration(2, 1, &[2]));
     cluster.lost(1);
@@ -190,7 +229,8 @@ fn a_member_that_is_none_by_its_own_disk_has_no_whole_copy() {
     );
     cluster.report(2, unfinished(2));
     let loss = Loss {
-        damaged: vec![node(2)],
+        damaged: vec![],
+        unfinished: vec![node(2)],
         unsynced: vec![],
         absent: vec![node(1)],
     };
@@ -373,13 +413,17 @@ fn the_highest_configuration_goes_on_far_above_every_known_ballot() {
             )),
         "the member that is missing is left out, and whoever was left out before does not come back: {told:?}"
     );
-    assert!(told.iter().any(|action| matches!(
-        action,
-        Action::Answer {
-            answer: Ok(Answered::Done),
-            ..
-        }
-    )));
+    let done = |action: &Action| {
+        matches!(
+            action,
+            Action::Answer {
+                answer: Ok(Answered::Done),
+                ..
+            }
+        )
+    };
+    assert!(!told.iter().any(done), "the root does not say so yet");
+    assert!(cluster.stored().iter().any(done));
     let routes = cluster.cluster.routes(TableId(1)).unwrap();
     let ballots: Vec<Ballot> = routes
         .configurations()
@@ -398,6 +442,7 @@ fn a_new_table_gets_a_number_that_no_replica_has() {
     assert_eq!(told.dropped, [TableId(7)]);
     assert_eq!(told.empty, [p(0), p(1)]);
     rebuild(&mut cluster, &[2, 3], Some(&told.word));
+    cluster.stored();
     cluster.stored();
     cluster.create(2, specification("new", 1, 1));
     cluster.stored();

@@ -80,6 +80,7 @@ fn a_table_is_stored_then_opened_everywhere_then_configured_then_answered() {
     let root = Document::Root {
         next_table: TableId(2),
         balancing: Balancing::Running,
+        rebuilding: false,
     };
     assert_eq!(
         cluster.create(9, specification("t", 1, 2)),
@@ -437,6 +438,7 @@ fn a_new_leader_goes_on_with_a_half_created_table_where_the_first_plan_was() {
             Document::Root {
                 next_table: TableId(2),
                 balancing: Balancing::Running,
+                rebuilding: false,
             },
         ),
         known(1),
@@ -479,6 +481,7 @@ fn a_new_leader_does_not_wait_for_ever_for_nodes_it_knows() {
             Document::Root {
                 next_table: TableId(2),
                 balancing: Balancing::Running,
+                rebuilding: false,
             },
         ),
         known(1),
@@ -498,6 +501,7 @@ fn a_partition_that_a_node_remembers_is_never_made_anew() {
             Document::Root {
                 next_table: TableId(2),
                 balancing: Balancing::Running,
+                rebuilding: false,
             },
         ),
         known(1),
@@ -543,6 +547,7 @@ fn pages_of_a_table_that_is_gone_are_removed_by_the_next_leader() {
             Document::Root {
                 next_table: TableId(2),
                 balancing: Balancing::Running,
+                rebuilding: false,
             },
         ),
         entry(page, Document::Page(vec![None])),
@@ -562,6 +567,7 @@ fn documents_that_contradict_each_other_make_no_cluster() {
         Document::Root {
             next_table: TableId(1),
             balancing: Balancing::Running,
+            rebuilding: false,
         },
     );
     let t = entry(Key::Table(TableId(1)), Document::Table(table(1, "t", 1, 1)));

@@ -94,8 +94,8 @@ pub struct Survey {
     pub role: RoleKind,
     /// The newest configuration it knows to be stored.
     pub configuration: Option<Configuration>,
-    /// Whether its own disk makes it a member of that (C5).
-    pub member: bool,
+    /// Whether the learn that made this copy has ended, or it is there from the first configuration (C5).
+    pub ready: bool,
     /// Whole but for what its machine had not synced when it stopped (C6).
     pub unsynced: bool,
     /// Its log or storage are damaged, or it is not what the others have (C5).
@@ -459,7 +459,7 @@ impl Replica {
         Survey {
             role: self.role(),
             configuration: self.configuration.clone(),
-            member: self.is_member(),
+            ready: self.standing.whole().is_some(),
             unsynced: matches!(self.standing, Standing::Unsynced(_)),
             damaged: self.is_damaged(),
             epoch: self.epoch,

@@ -262,6 +262,7 @@ mod tests {
             document: Some(Document::Root {
                 next_table: TableId(next_table),
                 balancing: placement::Balancing::Running,
+                rebuilding: false,
             }),
         }
     }
@@ -289,6 +290,7 @@ mod tests {
                 document: Document::Root {
                     next_table: TableId(2),
                     balancing: placement::Balancing::Running,
+                    rebuilding: false,
                 }
             }]
         );

@@ -71,6 +71,9 @@ struct StoredRoot {
     /// The balancer is told not to work.
     #[prost(bool, tag = "2")]
     paused: bool,
+    /// What is stored besides is not whole yet.
+    #[prost(bool, tag = "3")]
+    rebuilding: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -159,9 +162,11 @@ impl StoredEntry {
             Document::Root {
                 next_table,
                 balancing,
+                rebuilding,
             } => Content::Root(StoredRoot {
                 next_table: next_table.0,
                 paused: *balancing == Balancing::Paused,
+                rebuilding: *rebuilding,
             }),
             Document::Node {
                 address,
@@ -209,6 +214,7 @@ impl StoredEntry {
                 } else {
                     Balancing::Running
                 },
+                rebuilding: root.rebuilding,
             },
             Content::Node(node) => {
                 let address = node.address.ok_or(Unreadable("address"))?;

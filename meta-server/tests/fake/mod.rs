@@ -189,6 +189,7 @@ fn report(id: (u32, u32), configuration: Option<&common::Configuration>) -> meta
             index: id.1,
         }),
         ballot: configuration.map_or(0, |configuration| configuration.ballot),
+        ready: true,
         ..meta::ReplicaReport::default()
     }
 }

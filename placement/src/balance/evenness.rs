@@ -1,139 +1,217 @@
 //! As many replicas on every node, of each table and altogether, and as many bytes on every disk.
+//!
+//! Whoever has most gives first, one copy, to whoever has least and may take it. Who finds nobody is not asked again for another of his
+//! copies that was passed over, until all others have been asked: in small zones that is most of what there is.
 
-use super::picture::{Picture, Placed};
-use super::step::{Reason, Step};
-use types::{NodeId, TableId};
+use super::misplaced::of_table;
+use super::picture::{Picture, Placed, Seat, of, of_mut};
+use super::plan::Plan;
+use super::step::Reason;
+use super::takers::{Burden, Takers};
+use std::collections::BTreeSet;
 
 /// Disks differ by less than this, or by less than a fifth of the mean: then they are even.
 const BYTES_APART: u64 = 1 << 30;
 
-/// Nodes with the least that are tried for one replica.
-const TARGETS: usize = 16;
+/// What each node could give, and how much of that was passed over.
+struct Givers {
+    /// Copies by node, as table and partition stand in the picture; rather those that it does not lead.
+    held: Vec<Vec<(u32, u32)>>,
+    passed: Vec<usize>,
+    /// Nodes that may still find somebody, by what they have.
+    order: BTreeSet<(u32, Seat)>,
+}
 
-/// A replica of the table that may leave `from`, rather one that does not lead, and where it may go.
-fn leaving<'a>(
-    picture: &'a Picture,
-    table: TableId,
-    from: NodeId,
-    order: &[NodeId],
-    fits: impl Fn(NodeId) -> bool,
-) -> Option<(&'a Placed, NodeId)> {
-    let all = picture.tables.get(&table)?;
-    for leads in [false, true] {
-        for placed in all {
-            let is_primary = placed.members.first() == Some(&from);
-            if placed.locked || is_primary != leads || !placed.members.contains(&from) {
-                continue;
-            }
-            // What crowds a zone does so on each of its nodes.
-            let mut full: Vec<&str> = Vec::new();
-            for &to in order.iter().take_while(|&&to| fits(to)).take(TARGETS) {
-                let zone = picture.zone(to);
-                if !placed.may_take(to) || full.contains(&zone) {
-                    continue;
+impl Givers {
+    fn new(picture: &Picture, tables: std::ops::Range<usize>, count: impl Fn(Seat) -> u32) -> Self {
+        let mut held = picture.lists();
+        for leads in [false, true] {
+            for table in tables.clone() {
+                for (index, placed) in picture.tables[table].all.iter().enumerate() {
+                    if placed.locked {
+                        continue;
+                    }
+                    let split = usize::from(!placed.members.is_empty());
+                    let (primary, secondaries) = placed.members.split_at(split);
+                    for &seat in if leads { primary } else { secondaries } {
+                        of_mut(&mut held, seat).push((table as u32, index as u32));
+                    }
                 }
-                if picture.may_move(placed, from, to) {
-                    return Some((placed, to));
-                }
-                full.push(zone);
             }
         }
+        let order = picture.takers().map(|seat| (count(seat), seat)).collect();
+        Self {
+            passed: vec![0; held.len()],
+            held,
+            order,
+        }
     }
-    None
+
+    /// The first copy that a node has somebody for.
+    fn give(
+        &mut self,
+        from: Seat,
+        mut whom: impl FnMut(usize, usize) -> Option<Seat>,
+    ) -> Option<(usize, usize, Seat)> {
+        let held = of(&self.held, from);
+        let passed = of_mut(&mut self.passed, from);
+        while let Some(&(table, index)) = held.get(*passed) {
+            *passed += 1;
+            let (table, index) = (table as usize, index as usize);
+            if let Some(to) = whom(table, index) {
+                return Some((table, index, to));
+            }
+        }
+        None
+    }
+
+    /// Somebody has one more or less now; who found nobody any more stays aside.
+    fn recount(&mut self, seat: Seat, before: u32, now: u32) {
+        if self.order.remove(&(before, seat)) {
+            self.order.insert((now, seat));
+        }
+    }
 }
 
 /// From nodes with most replicas of a table to those with least.
-pub(super) fn replicas_of_tables(picture: &Picture) -> Vec<Step> {
-    for &table in picture.tables.keys() {
-        let order = picture.takers_for(table);
-        let count = |node| picture.load_of(table, node).replicas;
-        let Some(&least) = order.first() else {
-            continue;
+pub(super) fn replicas_of_tables(plan: &mut Plan) {
+    for table in 0..plan.picture.tables.len() {
+        let count = |picture: &Picture, seat| picture.tables[table].share(seat).replicas;
+        let whom = |picture: &Picture, takers: &Takers, from, placed: &Placed| {
+            let fits = |to: Burden| count(picture, from) >= to.0 + 2;
+            takers.instead(picture, placed, from, fits)
         };
-        for &from in order.iter().rev() {
-            if count(from) < count(least) + 2 {
-                break;
-            }
-            let fits = |to| count(from) >= count(to) + 2;
-            if let Some((placed, to)) = leaving(picture, table, from, &order, fits) {
-                return vec![Step::replica(placed, from, to, Reason::Replicas)];
-            }
-        }
+        even_out(plan, table..table + 1, count, of_table(table), whom);
     }
-    vec![]
 }
 
 /// The same for all tables together, where it leaves each table as even as it is.
-pub(super) fn replicas(picture: &Picture) -> Vec<Step> {
-    let mut order = picture.takers();
-    order.sort_by_key(|&node| (picture.load(node).replicas, node));
-    let count = |node| picture.load(node).replicas;
-    let Some(&least) = order.first() else {
-        return vec![];
+pub(super) fn replicas(plan: &mut Plan) {
+    let count = |picture: &Picture, seat| picture.load(seat).replicas;
+    let burden = |picture: &Picture, seat| (picture.load(seat).replicas, 0, 0);
+    let whom = |picture: &Picture, takers: &Takers, from: Seat, placed: &Placed| {
+        let table = picture.table(placed.id.table)?;
+        let fits = |to: Burden| count(picture, from) >= to.0 + 2;
+        // Where it goes there are fewer of its table too: the table stays as even as it is.
+        let fewer = |to| table.share(from).replicas > table.share(to).replicas;
+        takers.least(
+            |zone| picture.may_enter(placed, from, zone),
+            fits,
+            |to| fewer(to) && placed.may_take(to),
+        )
     };
-    for &from in order.iter().rev() {
-        if count(from) < count(least) + 2 {
-            break;
+    let tables = 0..plan.picture.tables.len();
+    even_out(plan, tables, count, burden, whom);
+}
+
+/// Lets whoever has most give, until that helps nobody.
+fn even_out(
+    plan: &mut Plan,
+    tables: std::ops::Range<usize>,
+    count: impl Fn(&Picture, Seat) -> u32,
+    burden: impl Fn(&Picture, Seat) -> Burden,
+    whom: impl Fn(&Picture, &Takers, Seat, &Placed) -> Option<Seat>,
+) {
+    loop {
+        let counts = || plan.picture.takers().map(|seat| count(&plan.picture, seat));
+        if counts().max() < counts().min().map(|least| least + 2) {
+            return;
         }
-        for &table in picture.tables.keys() {
-            let of_table = |node| picture.load_of(table, node).replicas;
-            // Where it goes there are fewer of its table too: the table stays as even as it is.
-            let better: Vec<NodeId> = order
-                .iter()
-                .copied()
-                .filter(|&to| count(from) >= count(to) + 2 && of_table(from) > of_table(to))
-                .collect();
-            if better.is_empty() || of_table(from) == 0 {
+        let before = plan.len();
+        let mut takers = Takers::new(&plan.picture, &burden);
+        let mut givers = Givers::new(&plan.picture, tables.clone(), |seat| {
+            count(&plan.picture, seat)
+        });
+        while let Some(&(most, from)) = givers.order.last() {
+            let picture = &plan.picture;
+            let room = takers.least(|_| true, |to| most >= to.0 + 2, |_| true);
+            if room.is_none() || plan.is_full() {
+                break;
+            }
+            let found = givers.give(from, |table, index| {
+                let placed = &picture.tables[table].all[index];
+                whom(picture, &takers, from, placed)
+            });
+            let Some((table, index, to)) = found else {
+                givers.order.remove(&(most, from));
                 continue;
+            };
+            let had = [from, to].map(|seat| (seat, count(picture, seat), burden(picture, seat)));
+            plan.move_replica((table, index), from, to, Reason::Replicas);
+            let picture = &plan.picture;
+            for (seat, counted, bore) in had {
+                takers.remove(picture, seat, bore);
+                takers.insert(picture, seat, burden(picture, seat));
+                givers.recount(seat, counted, count(picture, seat));
             }
-            if let Some((placed, to)) = leaving(picture, table, from, &better, |_| true) {
-                return vec![Step::replica(placed, from, to, Reason::Replicas)];
-            }
+        }
+        if plan.is_full() || plan.len() == before {
+            return;
         }
     }
-    vec![]
 }
 
 /// The fullest disk gives a large replica to the emptiest, and takes a small one of the same table for it.
-pub(super) fn disks(picture: &Picture) -> Vec<Step> {
-    let takers = picture.takers();
-    let bytes = |node: NodeId| picture.load(node).bytes;
-    let (Some(&from), Some(&to)) = (
-        takers.iter().max_by_key(|&&node| bytes(node)),
-        takers.iter().min_by_key(|&&node| bytes(node)),
-    ) else {
-        return vec![];
-    };
-    let mean = takers.iter().map(|&node| bytes(node)).sum::<u64>() / takers.len() as u64;
-    let apart = bytes(from) - bytes(to);
-    if apart <= BYTES_APART.max(mean / 5) {
-        return vec![];
+pub(super) fn disks(plan: &mut Plan) {
+    while !plan.is_full() {
+        let Some(Swap {
+            table,
+            large,
+            small,
+            from,
+            to,
+        }) = swap(&plan.picture)
+        else {
+            return;
+        };
+        plan.move_replica((table, large), from, to, Reason::Disks);
+        plan.move_replica((table, small), to, from, Reason::Disks);
     }
-    let mut best: Option<(u64, &Placed, &Placed)> = None;
-    for all in picture.tables.values() {
-        let back = all
-            .iter()
-            .filter(|placed| picture.may_move(placed, to, from))
-            .min_by_key(|placed| placed.bytes);
-        let Some(back) = back else { continue };
-        for placed in all
-            .iter()
-            .filter(|placed| picture.may_move(placed, from, to))
-        {
+}
+
+/// Two copies of a table that change places.
+struct Swap {
+    table: usize,
+    large: usize,
+    small: usize,
+    from: Seat,
+    to: Seat,
+}
+
+/// What leaves the two disks closest to each other.
+fn swap(picture: &Picture) -> Option<Swap> {
+    let bytes = |seat: Seat| picture.load(seat).bytes;
+    let from = picture.takers().max_by_key(|&seat| bytes(seat))?;
+    let to = picture.takers().min_by_key(|&seat| bytes(seat))?;
+    let (sum, count) = picture
+        .takers()
+        .fold((0, 0), |(sum, count), seat| (sum + bytes(seat), count + 1));
+    let apart = bytes(from) - bytes(to);
+    if apart <= BYTES_APART.max(sum / count / 5) {
+        return None;
+    }
+    let mut best: Option<(u64, Swap)> = None;
+    for (table, pictured) in picture.tables.iter().enumerate() {
+        let all = || pictured.all.iter().enumerate();
+        let back = all()
+            .filter(|(_, placed)| picture.may_move(placed, to, from))
+            .min_by_key(|(_, placed)| placed.bytes);
+        let Some((small, back)) = back else { continue };
+        for (large, placed) in all().filter(|(_, placed)| picture.may_move(placed, from, to)) {
             let gain = placed.bytes.saturating_sub(back.bytes);
             let helps = gain > 0 && gain < apart && gain * 20 > apart;
-            // What leaves the two disks closest to each other.
             let rest = apart.abs_diff(2 * gain);
-            if helps && best.is_none_or(|(least, ..)| rest < least) {
-                best = Some((rest, placed, back));
+            if helps && best.as_ref().is_none_or(|(least, _)| rest < *least) {
+                let swap = Swap {
+                    table,
+                    large,
+                    small,
+                    from,
+                    to,
+                };
+                best = Some((rest, swap));
             }
         }
     }
-    let Some((_, large, small)) = best else {
-        return vec![];
-    };
-    vec![
-        Step::replica(large, from, to, Reason::Disks),
-        Step::replica(small, to, from, Reason::Disks),
-    ]
+    best.map(|(_, swap)| swap)
 }

@@ -1,114 +1,172 @@
 //! As many primaries on every node, of each table and altogether: only the lead moves, to a secondary.
 
-use super::picture::Picture;
-use super::step::Step;
-use std::collections::{BTreeMap, VecDeque};
-use types::{NodeId, PartitionId};
+use super::picture::{Picture, Placed, Seat, of, of_mut};
+use super::plan::Plan;
+use std::cmp::Reverse;
+use std::collections::VecDeque;
 
 /// The lead goes from whoever leads most of a table to whoever leads least, over others if no partition has both.
-pub(super) fn primaries_of_tables(picture: &Picture) -> Vec<Step> {
-    for (&table, all) in &picture.tables {
-        let leads = |node| picture.load_of(table, node).leads;
-        let mut order = picture.takers();
-        order.sort_by_key(|&node| (leads(node), node));
-        let Some(&least) = order.first() else {
-            continue;
-        };
-        if order
-            .last()
-            .is_none_or(|&most| leads(most) < leads(least) + 2)
-        {
-            continue;
+pub(super) fn primaries_of_tables(plan: &mut Plan) {
+    for table in 0..plan.picture.tables.len() {
+        // After a step leads can go other ways: then all is looked at once more.
+        loop {
+            let before = plan.len();
+            one_round(plan, table);
+            if plan.is_full() || plan.len() == before {
+                break;
+            }
         }
-        let mut ways: BTreeMap<NodeId, BTreeMap<NodeId, PartitionId>> = BTreeMap::new();
-        for placed in all.iter().filter(|placed| !placed.locked) {
-            if let Some((&primary, secondaries)) = placed.members.split_first() {
-                let way = ways.entry(primary).or_default();
-                for &secondary in secondaries {
-                    let takes = picture
-                        .places
-                        .get(&secondary)
-                        .is_some_and(|place| place.takes);
-                    if takes && !placed.barred.contains(&secondary) {
-                        way.entry(secondary).or_insert(placed.id);
+    }
+}
+
+/// Each node that leads too much gives up what it can.
+fn one_round(plan: &mut Plan, table: usize) {
+    let leads = |picture: &Picture, seat| picture.tables[table].share(seat).leads;
+    let takers = || plan.picture.takers();
+    let least = takers().map(|seat| leads(&plan.picture, seat)).min();
+    let Some(least) = least else { return };
+    let too_many = |picture: &Picture, seat| leads(picture, seat) >= least + 2;
+    let mut givers: Vec<Seat> = takers()
+        .filter(|&seat| too_many(&plan.picture, seat))
+        .collect();
+    if givers.is_empty() {
+        return;
+    }
+    givers.sort_by_key(|&seat| (Reverse(leads(&plan.picture, seat)), seat));
+    let mut ways = Ways::new(&plan.picture, table);
+    for from in givers {
+        while too_many(&plan.picture, from) && !plan.is_full() {
+            let picture = &plan.picture;
+            let fits = |to| leads(picture, from) >= leads(picture, to) + 2;
+            let Some(chain) = ways.chain(picture, from, fits) else {
+                break;
+            };
+            for (index, giver, to) in chain {
+                plan.move_lead((table, index), to);
+                ways.hand_over(index, giver, to);
+            }
+        }
+    }
+}
+
+/// Which ways leads of a table can go.
+struct Ways {
+    table: usize,
+    /// The partitions that each node leads.
+    led: Vec<Vec<usize>>,
+    /// From these nobody was found who leads less by two than one that leads as much or more: nor is there for who comes later.
+    closed: Vec<bool>,
+}
+
+impl Ways {
+    fn new(picture: &Picture, table: usize) -> Self {
+        let mut led = picture.lists();
+        for (index, placed) in picture.tables[table].all.iter().enumerate() {
+            if let Some(primary) = placed.primary().filter(|_| !placed.locked) {
+                of_mut(&mut led, primary).push(index);
+            }
+        }
+        Self {
+            table,
+            closed: vec![false; led.len()],
+            led,
+        }
+    }
+
+    fn hand_over(&mut self, index: usize, from: Seat, to: Seat) {
+        of_mut(&mut self.led, from).retain(|&led| led != index);
+        of_mut(&mut self.led, to).push(index);
+    }
+
+    /// The shortest way of leads from a node to one that fits, each given on to the next: the partitions, from whom and to whom, the last first.
+    fn chain(
+        &mut self,
+        picture: &Picture,
+        from: Seat,
+        fits: impl Fn(Seat) -> bool,
+    ) -> Option<Vec<(usize, Seat, Seat)>> {
+        let mut came: Vec<Option<(usize, Seat)>> = vec![None; self.led.len()];
+        let mut seen = vec![from];
+        let mut queue = VecDeque::from([from]);
+        while let Some(at) = queue.pop_front() {
+            for &index in of(&self.led, at) {
+                let placed = &picture.tables[self.table].all[index];
+                for to in successors(picture, placed) {
+                    if to == from || *of(&self.closed, to) || of(&came, to).is_some() {
+                        continue;
                     }
+                    *of_mut(&mut came, to) = Some((index, at));
+                    if fits(to) {
+                        return Some(back(&came, from, to));
+                    }
+                    seen.push(to);
+                    queue.push_back(to);
                 }
             }
         }
-        for &from in order.iter().rev() {
-            if leads(from) < leads(least) + 2 {
-                break;
-            }
-            if let Some(steps) = chain(&ways, from, |to| leads(from) >= leads(to) + 2) {
-                return steps;
-            }
+        for seat in seen {
+            *of_mut(&mut self.closed, seat) = true;
         }
+        None
     }
-    vec![]
 }
 
-/// The shortest way of leads from a node to one that fits, each given on to the next.
-fn chain(
-    ways: &BTreeMap<NodeId, BTreeMap<NodeId, PartitionId>>,
-    from: NodeId,
-    fits: impl Fn(NodeId) -> bool,
-) -> Option<Vec<Step>> {
-    let mut came: BTreeMap<NodeId, (NodeId, PartitionId)> = BTreeMap::new();
-    let mut queue = VecDeque::from([from]);
-    while let Some(at) = queue.pop_front() {
-        if at != from && fits(at) {
-            let mut steps = Vec::new();
-            let mut to = at;
-            while to != from {
-                let &(giver, partition) = came.get(&to)?;
-                steps.push(Step::lead(partition, giver, to));
-                to = giver;
-            }
-            return Some(steps);
-        }
-        for (&next, &partition) in ways.get(&at).into_iter().flatten() {
-            if next != from && !came.contains_key(&next) {
-                came.insert(next, (at, partition));
-                queue.push_back(next);
-            }
-        }
+/// The way to a node, from its end.
+fn back(came: &[Option<(usize, Seat)>], from: Seat, to: Seat) -> Vec<(usize, Seat, Seat)> {
+    let mut steps = Vec::new();
+    let mut to = to;
+    while to != from
+        && let Some((index, giver)) = *of(came, to)
+    {
+        steps.push((index, giver, to));
+        to = giver;
     }
-    None
+    steps
+}
+
+/// Secondaries that may lead.
+fn successors<'a>(picture: &'a Picture, placed: &'a Placed) -> impl Iterator<Item = Seat> + 'a {
+    let secondaries = placed.members.iter().skip(1).copied();
+    secondaries.filter(|&seat| picture.place(seat).takes && !placed.barred.contains(&seat))
 }
 
 /// The same for all tables together, where it leaves each table as even as it is.
-pub(super) fn primaries(picture: &Picture) -> Vec<Step> {
-    let takers = picture.takers();
-    let leads = |node| picture.load(node).leads;
-    let (Some(&most), Some(&least)) = (
-        takers.iter().max_by_key(|&&node| leads(node)),
-        takers.iter().min_by_key(|&&node| leads(node)),
-    ) else {
-        return vec![];
-    };
-    if leads(most) < leads(least) + 2 {
-        return vec![];
-    }
-    for (&table, all) in &picture.tables {
-        let of_table = |node| picture.load_of(table, node).leads;
-        for placed in all.iter().filter(|placed| !placed.locked) {
-            let Some((&from, secondaries)) = placed.members.split_first() else {
-                continue;
-            };
-            let better = |&&to: &&NodeId| {
-                takers.contains(&to)
-                    && !placed.barred.contains(&to)
-                    && leads(from) >= leads(to) + 2
-                    && of_table(from) > of_table(to)
-            };
-            let to = secondaries
-                .iter()
-                .filter(better)
-                .min_by_key(|&&to| leads(to));
-            if let Some(&to) = to {
-                return vec![Step::lead(placed.id, from, to)];
+pub(super) fn primaries(plan: &mut Plan) {
+    loop {
+        let before = plan.len();
+        let leads = || {
+            plan.picture
+                .takers()
+                .map(|seat| plan.picture.load(seat).leads)
+        };
+        if leads().max() < leads().min().map(|least| least + 2) {
+            return;
+        }
+        for table in 0..plan.picture.tables.len() {
+            for index in 0..plan.picture.tables[table].all.len() {
+                if plan.is_full() {
+                    return;
+                }
+                if let Some(to) = successor(&plan.picture, (table, index)) {
+                    plan.move_lead((table, index), to);
+                }
             }
         }
+        if plan.len() == before {
+            return;
+        }
     }
-    vec![]
+}
+
+/// Who should lead a partition instead, if that makes it more even.
+fn successor(picture: &Picture, (table, index): (usize, usize)) -> Option<Seat> {
+    let of_table = &picture.tables[table];
+    let placed = &of_table.all[index];
+    let from = placed.primary().filter(|_| !placed.locked)?;
+    let leads = |seat| picture.load(seat).leads;
+    successors(picture, placed)
+        .filter(|&to| {
+            leads(from) >= leads(to) + 2 && of_table.share(from).leads > of_table.share(to).leads
+        })
+        .min_by_key(|&to| leads(to))
 }

@@ -5,9 +5,9 @@
 
 use super::picture::crowding;
 use super::plan::{self, Extent};
-use super::step::{Reason, Shift, Step};
+use super::step::{Shift, Step};
 use crate::cluster::Partition;
-use crate::{Action, Balancing, Cluster, Duty, Refusal, Soundness, ToNode, Token};
+use crate::{Action, Balancing, Cluster, Duty, ToNode};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(crate) struct Moving {
     pub(crate) since: Instant,
     asked: Option<Instant>,
     asks: usize,
+    /// Since when the new copy is a member.
+    arrived: Option<Instant>,
 }
 
 /// What a primary was asked for last, besides learners.
@@ -39,6 +41,28 @@ pub(crate) struct Moving {
 pub(crate) struct Nudge {
     ballot: Ballot,
     at: Instant,
+}
+
+/// How many moves there are, and of each node.
+#[derive(Default)]
+struct UnderWay {
+    replicas: usize,
+    leads: usize,
+    of_nodes: BTreeMap<NodeId, usize>,
+}
+
+impl UnderWay {
+    fn count(&mut self, step: &Step) {
+        match step.shift {
+            Shift::Replica { from, to } => {
+                self.replicas += 1;
+                for node in [from, to] {
+                    *self.of_nodes.entry(node).or_default() += 1;
+                }
+            }
+            Shift::Lead { .. } => self.leads += 1,
+        }
+    }
 }
 
 /// What the balancer does at the moment.
@@ -111,12 +135,14 @@ impl Cluster {
         } else {
             return;
         };
-        let steps = plan::plan(&mut self.picture(), extent, 4 * room);
+        let steps = plan::plan(self.picture(), extent, 4 * room);
         // As long as nothing can be started, a plan is the same; the end of a move brings on the next one.
         self.plan_after = now + LOOK_AGAIN;
+        let mut under_way = self.under_way();
         for step in steps {
-            if self.may_start(&step) {
+            if self.may_start(&under_way, &step) {
                 self.plan_after = now;
+                under_way.count(&step);
                 self.start(now, step);
                 self.pursue(now, step.partition, actions);
             }
@@ -127,28 +153,23 @@ impl Cluster {
         self.nodes.values().any(|node| node.session.is_some())
     }
 
-    /// Whether there is room for one more move, of these nodes too.
-    fn may_start(&self, step: &Step) -> bool {
-        let mut replicas = 0;
-        let mut leads = 0;
-        let mut of_nodes = BTreeMap::<NodeId, usize>::new();
+    fn under_way(&self) -> UnderWay {
+        let mut under_way = UnderWay::default();
         for moving in self.moves.values() {
-            match moving.step.shift {
-                Shift::Replica { from, to } => {
-                    replicas += 1;
-                    *of_nodes.entry(from).or_default() += 1;
-                    *of_nodes.entry(to).or_default() += 1;
-                }
-                Shift::Lead { .. } => leads += 1,
-            }
+            under_way.count(&moving.step);
         }
-        let busy = |node| of_nodes.get(&node).copied().unwrap_or(0);
+        under_way
+    }
+
+    /// Whether there is room for one more move, of these nodes too.
+    fn may_start(&self, under_way: &UnderWay, step: &Step) -> bool {
+        let busy = |node| under_way.of_nodes.get(&node).copied().unwrap_or(0);
         let (most, of_node) = (self.settings.moves_at_once, self.settings.moves_per_node);
         let free = match step.shift {
             Shift::Replica { from, to } => {
-                replicas < most && busy(from) < of_node && busy(to) < of_node
+                under_way.replicas < most && busy(from) < of_node && busy(to) < of_node
             }
-            Shift::Lead { .. } => leads < most,
+            Shift::Lead { .. } => under_way.leads < most,
         };
         free && !self.moves.contains_key(&step.partition)
             && self
@@ -156,12 +177,13 @@ impl Cluster {
                 .is_some_and(|partition| partition.pending.is_none())
     }
 
-    fn start(&mut self, now: Instant, step: Step) {
+    pub(super) fn start(&mut self, now: Instant, step: Step) {
         let moving = Moving {
             step,
             since: now,
             asked: None,
             asks: 0,
+            arrived: None,
         };
         self.moves.insert(step.partition, moving);
     }
@@ -194,7 +216,7 @@ impl Cluster {
                     return self.end_move(id);
                 }
                 if stored.contains(to) {
-                    if stored.len() == wanted {
+                    if stored.len() == wanted || self.is_left_behind(now, id) {
                         self.end_move(id);
                     }
                     return;
@@ -259,6 +281,15 @@ impl Cluster {
         self.moves
             .get(&id)
             .is_some_and(|moving| now.since(moving.since) >= patience)
+    }
+
+    /// Whether the old copy should be gone by now. If not, another move may begin instead: that there is one too many the guardian knows, and does
+    /// not forget.
+    fn is_left_behind(&mut self, now: Instant, id: PartitionId) -> bool {
+        let patience = self.settings.learn_patience;
+        self.moves
+            .get_mut(&id)
+            .is_some_and(|moving| now.since(*moving.arrived.get_or_insert(now)) >= patience)
     }
 
     /// Ends a move that leads to nothing; the next plan is another one.
@@ -368,102 +399,5 @@ impl Cluster {
 
     fn leads(&self, node: NodeId) -> usize {
         self.shares.get(&node).map_or(0, |share| share.primaries)
-    }
-
-    /// An operator moves a replica or a lead.
-    pub(crate) fn move_asked(
-        &mut self,
-        now: Instant,
-        token: Token,
-        (table, index): (&str, u32),
-        shift: impl FnOnce(&Configuration) -> Shift,
-        actions: &mut Vec<Action>,
-    ) {
-        let found = self.find_partition(table, index);
-        let checked = found.and_then(|id| {
-            let stored = self.stored_of(id)?;
-            let shift = shift(&stored);
-            self.check_move(id, &stored, shift)?;
-            let reason = Reason::Operator;
-            Ok(Step {
-                partition: id,
-                shift,
-                reason,
-            })
-        });
-        let answer = match checked {
-            Ok(step) => {
-                self.start(now, step);
-                self.pursue(now, step.partition, actions);
-                Ok(crate::Answered::Done)
-            }
-            Err(refusal) => Err(refusal),
-        };
-        actions.push(Action::Answer { token, answer });
-    }
-
-    fn stored_of(&self, id: PartitionId) -> Result<Configuration, Refusal> {
-        self.partition(id)
-            .and_then(|partition| partition.stored.clone())
-            .ok_or_else(|| Refusal::Unfit(format!("partition {id} has no configuration yet")))
-    }
-
-    fn check_move(
-        &self,
-        id: PartitionId,
-        stored: &Configuration,
-        shift: Shift,
-    ) -> Result<(), Refusal> {
-        let unfit = |why: String| Err(Refusal::Unfit(why));
-        if self.moves.contains_key(&id) {
-            return unfit(format!("partition {id} is being moved already"));
-        }
-        if self.partition(id).is_some_and(Partition::is_diverged) {
-            return unfit(format!(
-                "the copies of partition {id} differ and no majority of them agrees: decide first which one goes"
-            ));
-        }
-        let (Shift::Replica { from, to } | Shift::Lead { from, to }) = shift;
-        if !self.nodes.contains_key(&to) {
-            return Err(Refusal::NoSuchNode(to));
-        }
-        if !self.is_alive(to) {
-            return unfit(format!("node {to} is not alive"));
-        }
-        if !stored.contains(from) {
-            return unfit(format!("node {from} has no part in partition {id}"));
-        }
-        match shift {
-            Shift::Replica { .. } => {
-                let wanted = self
-                    .tables
-                    .get(&id.table)
-                    .map_or(0, |table| table.properties.replicas as usize);
-                let well = |node| {
-                    self.partition(id)
-                        .and_then(|partition: &Partition| partition.holder(node))
-                        .is_some_and(|holder| holder.soundness == Soundness::Whole)
-                };
-                if stored.contains(to) {
-                    return unfit(format!("node {to} has a part in partition {id} already"));
-                }
-                if self.is_drained(to) {
-                    return unfit(format!("node {to} is drained"));
-                }
-                if stored.len() < wanted || !stored.members().all(|member| well(member.node)) {
-                    return unfit(format!(
-                        "partition {id} lacks a copy: that is seen to before one is moved"
-                    ));
-                }
-            }
-            Shift::Lead { .. } if stored.primary.node == to => {
-                return unfit(format!("node {to} leads partition {id} already"));
-            }
-            Shift::Lead { .. } if !stored.contains(to) => {
-                return unfit(format!("node {to} has no copy of partition {id}"));
-            }
-            Shift::Lead { .. } => {}
-        }
-        Ok(())
     }
 }

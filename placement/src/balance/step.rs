@@ -1,6 +1,5 @@
 //! One small move: of what, from where to where, and what for.
 
-use super::picture::Placed;
 use std::fmt;
 use types::{NodeId, PartitionId};
 
@@ -61,25 +60,5 @@ impl fmt::Display for Reason {
             Self::Primaries => "primaries",
             Self::Operator => "operator",
         })
-    }
-}
-
-impl Step {
-    /// A replica goes.
-    pub(super) fn replica(placed: &Placed, from: NodeId, to: NodeId, reason: Reason) -> Self {
-        Self {
-            partition: placed.id,
-            shift: Shift::Replica { from, to },
-            reason,
-        }
-    }
-
-    /// A lead is handed over, so that both lead as much.
-    pub(super) fn lead(partition: PartitionId, from: NodeId, to: NodeId) -> Self {
-        Self {
-            partition,
-            shift: Shift::Lead { from, to },
-            reason: Reason::Primaries,
-        }
     }
 }

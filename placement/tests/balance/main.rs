@@ -2,6 +2,7 @@
 
 #[path = "../driver/mod.rs"]
 mod driver;
+mod large;
 mod obedient;
 
 use driver::*;
@@ -155,7 +156,7 @@ fn learners_asked_for(cluster: &mut Driver, span: u64, learner: u64) -> BTreeMap
     for _ in 0..span {
         let learning = ReplicaReport {
             learning: true,
-            member: false,
+            ready: false,
             ..replica(p(0), 1)
         };
         let mut actions = cluster.report(learner, learning);
@@ -249,6 +250,74 @@ fn a_node_that_the_others_can_not_do_without_is_not_drained() {
         set_duty(&mut cluster, 9, Duty::Drained),
         Some(Refusal::NoSuchNode(node(9)))
     );
+}
+
+#[test]
+fn a_drain_does_not_wait_for_dropped_tables_but_the_last_copy_of_one_is_not_forgotten() {
+    let mut cluster = Obedient::new(eager());
+    cluster.join_all(1..=4, |_| String::new());
+    cluster.create("kept", 8, 2);
+    cluster.create("dropped", 8, 2);
+    let name = || "dropped".to_owned();
+    let wall = wall(0);
+    assert_eq!(cluster.ask(Request::DropTable { name: name(), wall }), None);
+    for n in [1, 2] {
+        assert_eq!(set_duty(&mut cluster, n, Duty::Drained), None);
+    }
+    cluster.run_until_still();
+    let forget = |cluster: &mut Obedient, n| cluster.ask(Request::ForgetNode(node(n)));
+    let mut refused = 0;
+    for n in [1, 2] {
+        assert_eq!(cluster.replicas_on(n), 0, "nothing in service is left");
+        cluster.leave(n);
+        if let Some(refusal) = forget(&mut cluster, n) {
+            let words = refusal.to_string();
+            assert!(words.contains("of the dropped table 'dropped'"), "{words}");
+            refused += 1;
+        }
+    }
+    assert_eq!(
+        refused, 1,
+        "one of them is the last that has some partition"
+    );
+    assert_eq!(cluster.ask(Request::RecallTable { name: name() }), None);
+    let words = forget(&mut cluster, 2).expect("it is in service again");
+    assert!(words.to_string().contains("drain it first"), "{words}");
+}
+
+#[test]
+fn an_arrived_copy_whose_forerunner_stays_holds_up_no_other_move() {
+    let mut cluster = Driver::with_table(3, 1, 2);
+    let request = |from, to| Request::Move {
+        table: "t".into(),
+        index: 0,
+        from: node(from),
+        to: node(to),
+    };
+    cluster.ask(1, request(2, 3));
+    cluster.change(1, p(0), configuration(2, 1, &[2, 3]));
+    for n in 1..=3 {
+        cluster.report(n, replica(p(0), 2));
+    }
+    let mut told = Vec::new();
+    for second in 0..310 {
+        let under_way = cluster.cluster.balance_status(cluster.now).moves.len();
+        assert_eq!(under_way, usize::from(second < 300), "after {second} s");
+        told = cluster.pass(seconds(1), 1..=3);
+    }
+    for _ in 0..5 {
+        told.append(&mut cluster.pass(seconds(1), 1..=3));
+    }
+    let goes = |action: &Action| {
+        matches!(
+            action,
+            Action::ToNode {
+                message: ToNode::RemoveSecondary { .. },
+                ..
+            }
+        )
+    };
+    assert!(told.iter().any(goes), "one of three goes all the same");
 }
 
 #[test]

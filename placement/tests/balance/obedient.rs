@@ -43,6 +43,7 @@ impl Obedient {
                     Document::Root {
                         next_table: TableId(1),
                         balancing: placement::Balancing::Running,
+                        rebuilding: false,
                     },
                 ),
             )]),

@@ -98,7 +98,7 @@ pub fn replica(partition: PartitionId, ballot: u64) -> ReplicaReport {
         signature: LearnSignature::default(),
         bytes: 0,
         learning: false,
-        member: true,
+        ready: true,
         diverged: false,
     }
 }

@@ -238,7 +238,7 @@ impl Replica {
             signature: self.learnt.unwrap_or_default(),
             bytes: 0,
             learning: false,
-            member: true,
+            ready: true,
             diverged: false,
         }
     }

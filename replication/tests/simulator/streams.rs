@@ -111,7 +111,7 @@ impl World {
             signature: survey.signature,
             bytes: 0,
             learning: survey.role == RoleKind::Learner,
-            member: survey.member,
+            ready: survey.ready,
             diverged: false,
         })
     }

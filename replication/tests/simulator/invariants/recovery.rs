@@ -17,7 +17,6 @@ pub(crate) fn on_start(world: &mut World, at: At, staged: &[Mutation]) {
     let (this, site) = (&world.nodes[at.node], world.site(at));
     let Some(replica) = &site.replica else { return };
     let disk = &site.disk;
-    let survey = replica.survey();
     let found: Vec<_> = staged
         .iter()
         .map(|mutation| (mutation.decree, digest(mutation)))
@@ -38,7 +37,7 @@ pub(crate) fn on_start(world: &mut World, at: At, staged: &[Mutation]) {
         Some("it leads".to_owned())
     } else if this.is_whole(at.partition) && found != safe {
         Some(format!("{found:?} of {safe:?}"))
-    } else if this.is_whole(at.partition) && named && !survey.member {
+    } else if this.is_whole(at.partition) && named && !replica.is_member() {
         Some("it is no member any more".to_owned())
     } else {
         None

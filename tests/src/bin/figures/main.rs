@@ -1,14 +1,16 @@
 //! What an outage costs, each figure by one command: see docs/faults.md.
 //!
 //! Reading order: [`probes`] ask all partitions all the time, [`outages`] are the ways in which a server goes away, [`increments`] counts
-//! what must be counted exactly, [`leaders`] loses meta servers and ZooKeeper, [`scale`] has many nodes (which [`simulated`] pretends to be), [`power`] and [`flips`] what disks must not lose, [`price`] what all this costs while nothing fails, [`report`] prints.
+//! what must be counted exactly, [`leaders`] loses meta servers and ZooKeeper, [`scale`] has many nodes (which [`simulated`] pretends to be, each with its [`outstanding`] proposals; a [`ledger`] counts), [`power`] and [`flips`] what disks must not lose, [`price`] what all this costs while nothing fails, [`report`] prints.
 //!
 //! Nothing is asserted about times: they depend on the machine. What must never be (a wrong read, a lost write) ends the program with 1.
 
 mod flips;
 mod increments;
 mod leaders;
+mod ledger;
 mod outages;
+mod outstanding;
 mod power;
 mod price;
 mod probes;
@@ -90,6 +92,18 @@ enum Figure {
         /// Partitions, of three copies each.
         #[arg(long, default_value_t = 100_000)]
         partitions: u32,
+        /// ZooKeeper's session timeout.
+        #[arg(long, default_value = "1s")]
+        session: String,
+    },
+    /// The balancer, from everything on ten replica servers to even on all; they are simulated.
+    Spread {
+        /// Replica servers.
+        #[arg(long, default_value_t = 1000)]
+        nodes: u32,
+        /// Partitions, of three copies each.
+        #[arg(long, default_value_t = 100_000)]
+        partitions: u32,
     },
     /// INCR and HINCRBY over 1,000 keys while replies are lost and primaries are killed: exact counts.
     Increments {
@@ -140,7 +154,12 @@ fn main() -> ExitCode {
             minutes: down,
             session,
         } => leaders::ensemble(durability, seed, minutes(down), &session),
-        Figure::Scale { nodes, partitions } => scale::run(nodes, partitions),
+        Figure::Scale {
+            nodes,
+            partitions,
+            session,
+        } => scale::run(nodes, partitions, &session),
+        Figure::Spread { nodes, partitions } => scale::spread(nodes, partitions),
         Figure::Increments {
             count,
             minutes: least,

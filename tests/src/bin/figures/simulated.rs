@@ -1,16 +1,17 @@
 //! Replica servers as far as a meta leader sees them, a thousand in one process: they join, report, open what they are asked to, propose
-//! when another one dies, and take in learners at once. They have no data.
+//! when another one dies, and take in learners at once. They have no data. What they do when the leader is gone is what real ones do.
 
+use crate::ledger::{Ledger, Partition, members};
+use crate::outstanding::{self, Shared, locked};
 use proto::common::{Configuration, LearnSignature, Member, NodeAddress, PartitionId};
 use proto::meta::nodes_client::NodesClient;
 use proto::meta::{
-    Beat, Deleted, FromNode, Hello, Opened, Proposal, Proposals, ReplicaReport, Report, ToNode,
-    from_node, to_node,
+    Beat, Deleted, FromNode, Hello, Opened, ReplicaReport, Report, ToNode, from_node, to_node,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tests::poll::eventually;
+use std::time::{Duration, Instant};
+use tests::poll::PATIENCE;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -18,75 +19,84 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Endpoint;
 use tulpar_client::MetaServers;
 
+// As `replica-server` has them.
 const BEAT: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(200);
-/// Replicas in one report, proposals in one message.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Replicas in one report.
 const AT_ONCE: usize = 1000;
 
-type Partition = (u32, u32);
+/// Between two looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(5);
 
-/// What one node knows.
-#[derive(Default)]
-struct Disk {
-    replicas: BTreeMap<Partition, Option<Configuration>>,
-    say: Option<mpsc::UnboundedSender<FromNode>>,
-    dead: bool,
+type SharedLedger = Arc<Mutex<Ledger>>;
+
+/// What a node knows of all.
+#[derive(Clone)]
+struct World {
+    ledger: SharedLedger,
+    disks: Arc<Mutex<Vec<Shared>>>,
 }
 
-type Shared = Arc<Mutex<Disk>>;
-
-fn locked(disk: &Shared) -> MutexGuard<'_, Disk> {
-    disk.lock().unwrap_or_else(PoisonError::into_inner)
+impl World {
+    fn disk(&self, node: u64) -> Option<Shared> {
+        let disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        disks.get(node as usize - 1).cloned()
+    }
 }
 
 /// All nodes.
 pub(crate) struct Nodes {
     runtime: Runtime,
-    disks: Vec<Shared>,
+    metas: MetaServers,
+    world: World,
     tasks: Vec<tokio::task::JoinHandle<()>>,
-}
-
-/// What all nodes together know.
-pub(crate) struct Census {
-    /// Nodes with a stream.
-    pub(crate) joined: u32,
-    /// Members of configurations, as the primaries know them, the dead left out.
-    pub(crate) members: u64,
-    of_node: BTreeMap<u64, u64>,
-}
-
-impl Census {
-    /// The members, if no configuration has this node any more.
-    pub(crate) fn without(&self, index: usize) -> u64 {
-        let still = self.of_node.get(&number(index)).copied().unwrap_or(0);
-        if still == 0 { self.members } else { 0 }
-    }
 }
 
 fn number(index: usize) -> u64 {
     index as u64 + 1
 }
 
+fn open(ledger: &SharedLedger) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Nodes {
-    pub(crate) fn start(metas: &[String], nodes: u32) -> Self {
+    /// None yet; each partition is to have so many members.
+    pub(crate) fn new(metas: &[String], wanted: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime");
-        let disks: Vec<Shared> = (0..nodes).map(|_| Shared::default()).collect();
-        let tasks = disks
-            .iter()
-            .enumerate()
-            .map(|(index, disk)| {
-                let metas = MetaServers::new(metas.iter().cloned());
-                runtime.spawn(live(number(index), metas, Arc::clone(disk)))
-            })
-            .collect();
+        let ledger = Ledger::new(wanted);
         Self {
             runtime,
-            disks,
-            tasks,
+            metas: MetaServers::new(metas.iter().cloned()),
+            world: World {
+                ledger: Arc::new(Mutex::new(ledger)),
+                disks: Arc::default(),
+            },
+            tasks: Vec::new(),
+        }
+    }
+
+    /// There are so many from now on.
+    pub(crate) fn grow(&mut self, nodes: u32) {
+        for index in self.tasks.len()..nodes as usize {
+            let disk = Shared::default();
+            let mut disks = self
+                .world
+                .disks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            disks.push(Arc::clone(&disk));
+            drop(disks);
+            let metas = MetaServers::new(self.metas.names().iter().cloned());
+            let life = live(number(index), metas, disk, self.world.clone());
+            self.tasks.push(self.runtime.spawn(life));
         }
     }
 
@@ -94,94 +104,83 @@ impl Nodes {
         &self.runtime
     }
 
-    /// Counts everything.
-    fn census(&self) -> Census {
-        let mut census = Census {
-            joined: 0,
-            members: 0,
-            of_node: BTreeMap::new(),
-        };
-        for (index, disk) in self.disks.iter().enumerate() {
-            let disk = locked(disk);
-            if disk.dead {
-                continue;
-            }
-            census.joined += u32::from(disk.say.is_some());
-            for configuration in disk.replicas.values().flatten() {
-                if primary(configuration) == number(index) {
-                    for member in members(configuration) {
-                        census.members += 1;
-                        *census.of_node.entry(member).or_default() += 1;
-                    }
-                }
-            }
-        }
-        census
+    /// What is known of the cluster now.
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        open(&self.world.ledger)
     }
 
-    /// Waits until what is wanted is so.
-    pub(crate) fn wait(&self, what: &str, wanted: impl Fn(&Census) -> bool) {
-        eventually(what, || {
-            let census = self.census();
-            wanted(&census)
-                .then_some(())
-                .ok_or_else(|| format!("{} joined, {} members", census.joined, census.members))
-        });
+    /// Waits until what is wanted is so; gives up when nothing has changed for a while. Returns how long it took.
+    pub(crate) fn wait(&self, what: &str, mut wanted: impl FnMut(&Ledger) -> bool) -> Duration {
+        let begun = Instant::now();
+        let (mut last, mut end) = ((0, 0), begun + PATIENCE);
+        loop {
+            let ledger = self.ledger();
+            if wanted(&ledger) {
+                return begun.elapsed();
+            }
+            let now = (ledger.seen, ledger.joined);
+            if now != last {
+                (last, end) = (now, Instant::now() + PATIENCE);
+            }
+            let (joined, members, short) = (ledger.joined, ledger.members, ledger.short);
+            drop(ledger);
+            assert!(
+                Instant::now() < end,
+                "waited in vain until {what}: {joined} joined, {members} members, {short} short"
+            );
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// A node dies, and the others notice: each partition's first living member proposes to go on without it. Returns how many copies it had.
     pub(crate) fn kill(&self, index: usize) -> u64 {
         let dead = number(index);
         self.tasks[index].abort();
-        let lost = {
-            let mut disk = locked(&self.disks[index]);
-            disk.dead = true;
-            disk.say = None;
-            disk.replicas.len() as u64
-        };
-        for (index, disk) in self.disks.iter().enumerate() {
-            let disk = locked(disk);
-            let proposals: Vec<Proposal> = disk
-                .replicas
-                .iter()
-                .filter_map(|(&partition, known)| {
-                    let known = known.as_ref()?;
-                    let living = members(known).find(|member| *member != dead);
-                    let mine = living == Some(number(index))
-                        && members(known).any(|member| member == dead);
-                    mine.then(|| proposal(partition, without(known, dead)))
-                })
-                .collect();
-            propose(&disk, &proposals);
+        let disk = self.world.disk(dead).expect("it was started");
+        let joined = locked(&disk).hang_up();
+        let held: Vec<Partition> = locked(&disk).replicas.keys().copied().collect();
+        let mut ledger = self.ledger();
+        ledger.joined -= u32::from(joined);
+        ledger.dead.insert(dead);
+        let mut proposals: BTreeMap<u64, Vec<(Partition, Configuration)>> = BTreeMap::new();
+        for partition in held {
+            let Some(known) = ledger.configuration(partition) else {
+                continue;
+            };
+            let mut living = members(known).filter(|member| !ledger.dead.contains(member));
+            if let Some(first) = living
+                .next()
+                .filter(|_| members(known).any(|one| one == dead))
+            {
+                let next = without(known, dead, first);
+                proposals.entry(first).or_default().push((partition, next));
+            }
+        }
+        let lost = ledger.of(dead);
+        drop(ledger);
+        for (node, proposals) in proposals {
+            if let Some(disk) = self.world.disk(node) {
+                locked(&disk).propose(proposals);
+            }
         }
         lost
     }
 }
 
-fn primary(configuration: &Configuration) -> u64 {
-    configuration.primary.map_or(0, |member| member.node)
-}
-
-fn members(configuration: &Configuration) -> impl Iterator<Item = u64> + '_ {
-    configuration
+/// What the first of the others makes of a configuration when a member is dead.
+fn without(configuration: &Configuration, dead: u64, first: u64) -> Configuration {
+    let all = configuration
         .primary
         .iter()
-        .chain(&configuration.secondaries)
-        .map(|member| member.node)
-}
-
-fn without(configuration: &Configuration, dead: u64) -> Configuration {
-    let mut all = configuration
-        .primary
-        .iter()
-        .chain(&configuration.secondaries)
-        .filter(|member| member.node != dead)
-        .copied();
+        .chain(&configuration.secondaries);
+    let mut others: Vec<Member> = all.filter(|member| member.node != dead).copied().collect();
+    others.sort_by_key(|member| member.node != first);
+    let mut others = others.into_iter();
     Configuration {
         ballot: configuration.ballot + 1,
         epoch: configuration.epoch,
-        primary: all.next(),
-        secondaries: all.collect(),
+        primary: others.next(),
+        secondaries: others.collect(),
     }
 }
 
@@ -189,59 +188,36 @@ fn id((table, index): Partition) -> PartitionId {
     PartitionId { table, index }
 }
 
-fn proposal(partition: Partition, configuration: Configuration) -> Proposal {
-    Proposal {
-        partition: Some(id(partition)),
-        configuration: Some(configuration),
-    }
-}
-
-fn message(message: from_node::Message) -> FromNode {
-    FromNode {
-        message: Some(message),
-    }
-}
-
-/// Proposes a changed configuration, if the one that is known has this ballot.
-fn change(disk: &Disk, partition: Partition, ballot: u64, apply: impl FnOnce(&mut Configuration)) {
-    let known = disk.replicas.get(&partition).and_then(Option::as_ref);
-    if let Some(known) = known.filter(|known| known.ballot == ballot) {
-        let mut next = known.clone();
-        next.ballot += 1;
-        apply(&mut next);
-        propose(disk, &[proposal(partition, next)]);
-    }
-}
-
-fn propose(disk: &Disk, proposals: &[Proposal]) {
-    let Some(say) = &disk.say else {
-        return;
-    };
-    for proposals in proposals.chunks(AT_ONCE) {
-        let proposals = proposals.to_vec();
-        // A stream that ended is noticed where it is read.
-        let _ = say.send(message(from_node::Message::Proposals(Proposals {
-            proposals,
-        })));
-    }
-}
-
 /// Keeps a stream to whoever leads.
-async fn live(node: u64, metas: MetaServers, disk: Shared) {
+async fn live(node: u64, metas: MetaServers, disk: Shared, world: World) {
+    let mut pause = FIRST_PAUSE;
     loop {
         let mut round = metas.round().await;
         while let Some(address) = round.next_address() {
-            match converse(node, &address, &disk).await {
-                Ok(()) => round.answered(&address),
+            let met = converse(node, &address, &disk, &world).await;
+            if locked(&disk).hang_up() {
+                open(&world.ledger).joined -= 1;
+                pause = FIRST_PAUSE;
+            }
+            match met {
+                Ok(()) => {
+                    round.answered(&address);
+                    break;
+                }
                 Err(status) => round.refused(&address, proto::NotLeading::from_status(&status)),
             }
-            locked(&disk).say = None;
         }
-        tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.5..1.0))).await;
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-async fn converse(node: u64, address: &str, disk: &Shared) -> Result<(), tonic::Status> {
+async fn converse(
+    node: u64,
+    address: &str,
+    disk: &Shared,
+    world: &World,
+) -> Result<(), tonic::Status> {
     let channel = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| tonic::Status::invalid_argument(error.to_string()))?
         .connect()
@@ -254,29 +230,37 @@ async fn converse(node: u64, address: &str, disk: &Shared) -> Result<(), tonic::
             node,
             name: format!("node-{node}"),
             grpc: format!("node-{node}.simulated:34801"),
-            redis: String::new(),
+            redis: format!("node-{node}.simulated:6380"),
             zone: String::new(),
         }),
         incarnation: 1,
         cluster_secret: String::new(),
     };
-    let _ = say.send(message(from_node::Message::Hello(hello)));
-    let mut told = NodesClient::new(channel)
-        .max_decoding_message_size(proto::MAX_MESSAGE)
-        .join(UnboundedReceiverStream::new(said))
-        .await?
+    let _ = say.send(outstanding::message(from_node::Message::Hello(hello)));
+    let mut client = NodesClient::new(channel).max_decoding_message_size(proto::MAX_MESSAGE);
+    let joining = client.join(UnboundedReceiverStream::new(said));
+    let mut told = tokio::time::timeout(JOIN_TIMEOUT, joining)
+        .await
+        .map_err(|_| tonic::Status::deadline_exceeded("it does not answer"))??
         .into_inner();
-    report(disk, &say);
-    locked(disk).say = Some(say.clone());
     let mut beats = tokio::time::interval(BEAT);
     loop {
         tokio::select! {
             next = told.next() => match next {
-                Some(Ok(next)) => obey(node, next, disk, &say),
+                Some(Ok(next)) => {
+                    // Reports come after the first picture of the cluster.
+                    let picture = matches!(next.message, Some(to_node::Message::Cluster(_)));
+                    if picture && locked(disk).is_mute() {
+                        report(disk, &say);
+                        locked(disk).take_up(say.clone());
+                        open(&world.ledger).joined += 1;
+                    }
+                    obey(node, next, disk, world);
+                }
                 Some(Err(_)) | None => return Ok(()),
             },
             _ = beats.tick() => {
-                let _ = say.send(message(from_node::Message::Beat(Beat::default())));
+                let _ = say.send(outstanding::message(from_node::Message::Beat(Beat::default())));
             }
         }
     }
@@ -290,28 +274,32 @@ fn report(disk: &Shared, say: &mpsc::UnboundedSender<FromNode>) {
             partition: Some(id(partition)),
             ballot: known.as_ref().map_or(0, |known| known.ballot),
             member: known.is_some(),
+            ready: true,
             configuration: known.clone(),
             ..ReplicaReport::default()
         })
         .collect();
-    let batches = reports.chunks(AT_ONCE).map(<[ReplicaReport]>::to_vec);
-    for replicas in batches {
-        let some = Report {
-            replicas,
+    let mut batches: Vec<Report> = reports
+        .chunks(AT_ONCE)
+        .map(|replicas| Report {
+            replicas: replicas.to_vec(),
             complete: false,
-        };
-        let _ = say.send(message(from_node::Message::Report(some)));
+        })
+        .collect();
+    if batches.is_empty() {
+        batches.push(Report::default());
     }
-    let end = Report {
-        replicas: Vec::new(),
-        complete: true,
-    };
-    let _ = say.send(message(from_node::Message::Report(end)));
+    if let Some(last) = batches.last_mut() {
+        last.complete = true;
+    }
+    for batch in batches {
+        let _ = say.send(outstanding::message(from_node::Message::Report(batch)));
+    }
 }
 
-fn obey(node: u64, told: ToNode, disk: &Shared, say: &mpsc::UnboundedSender<FromNode>) {
-    let answer = |answer| drop(say.send(message(answer)));
+fn obey(node: u64, told: ToNode, disk: &Shared, world: &World) {
     let key = |id: Option<PartitionId>| id.map_or((0, 0), |id| (id.table, id.index));
+    let mut disk = locked(disk);
     match told.message {
         None
         | Some(
@@ -320,31 +308,24 @@ fn obey(node: u64, told: ToNode, disk: &Shared, say: &mpsc::UnboundedSender<From
             | to_node::Message::Operators(_),
         ) => {}
         Some(to_node::Message::Open(open)) => {
-            locked(disk)
-                .replicas
-                .entry(key(open.partition))
-                .or_default();
-            answer(from_node::Message::Opened(Opened {
+            disk.replicas.entry(key(open.partition)).or_default();
+            disk.say(from_node::Message::Opened(Opened {
                 partition: open.partition,
             }));
         }
         Some(to_node::Message::Stored(stored)) => {
-            let mut disk = locked(disk);
+            let mut ledger = open(&world.ledger);
             for told in stored.configurations {
                 let (partition, Some(configuration)) = (key(told.partition), told.configuration)
                 else {
                     continue;
                 };
-                if members(&configuration).any(|member| member == node) {
-                    disk.replicas.insert(partition, Some(configuration));
-                } else {
-                    disk.replicas.remove(&partition);
-                }
+                ledger.learn(partition, &configuration);
+                disk.install(node, partition, configuration);
             }
         }
         Some(to_node::Message::AddLearner(learner)) => {
-            let disk = locked(disk);
-            change(&disk, key(learner.partition), learner.ballot, |with| {
+            disk.change(key(learner.partition), learner.ballot, |with| {
                 with.secondaries.push(Member {
                     node: learner.node,
                     signature: Some(LearnSignature {
@@ -356,14 +337,17 @@ fn obey(node: u64, told: ToNode, disk: &Shared, say: &mpsc::UnboundedSender<From
             });
         }
         Some(to_node::Message::RemoveSecondary(remove)) => {
-            let disk = locked(disk);
-            change(&disk, key(remove.partition), remove.ballot, |with| {
+            disk.change(key(remove.partition), remove.ballot, |with| {
                 with.secondaries.retain(|member| member.node != remove.node);
             });
         }
         Some(to_node::Message::HandOver(hand_over)) => {
-            let disk = locked(disk);
-            change(&disk, key(hand_over.partition), hand_over.ballot, |with| {
+            // The successor proposes.
+            drop(disk);
+            let Some(successor) = world.disk(hand_over.node) else {
+                return;
+            };
+            locked(&successor).change(key(hand_over.partition), hand_over.ballot, |with| {
                 let mut secondaries = with.secondaries.iter_mut();
                 let next = secondaries.find(|member| member.node == hand_over.node);
                 if let (Some(next), Some(primary)) = (next, &mut with.primary) {
@@ -372,8 +356,8 @@ fn obey(node: u64, told: ToNode, disk: &Shared, say: &mpsc::UnboundedSender<From
             });
         }
         Some(to_node::Message::Delete(delete)) => {
-            locked(disk).replicas.remove(&key(delete.partition));
-            answer(from_node::Message::Deleted(Deleted {
+            disk.replicas.remove(&key(delete.partition));
+            disk.say(from_node::Message::Deleted(Deleted {
                 partition: delete.partition,
             }));
         }
