@@ -26,6 +26,8 @@ pub enum Fault {
     Network(String, Behaviour),
     /// No room on its disk.
     FillDisk(String),
+    /// Whatever it writes to its disk waits until that goes on.
+    HangDisk(String),
     /// Killed, its files damaged; undone by starting it again. Never while another copy is missing.
     Damage(String),
     /// Its system clock is so many milliseconds before the right time; undone by letting it be right again.
@@ -43,7 +45,7 @@ pub struct Targets {
     pub proxied: Vec<String>,
     /// Whether links can be cut.
     pub links: bool,
-    /// Whether disks can be filled.
+    /// Whether disks can be filled and made to hang.
     pub disks: bool,
     /// Whether clocks can be stepped.
     pub clocks: bool,
@@ -83,7 +85,7 @@ fn one(random: &mut SmallRng, targets: &Targets) -> Fault {
     };
     loop {
         let victim = replica(random);
-        return match random.random_range(0..20) {
+        return match random.random_range(0..21) {
             0..4 => Fault::Kill(vec![victim]),
             4 => {
                 let count = random.random_range(2..=targets.replicas.len());
@@ -122,6 +124,7 @@ fn one(random: &mut SmallRng, targets: &Targets) -> Fault {
                 let by = random.random_range(far / 2..=far);
                 Fault::StepClock(victim, if random.random() { by } else { -by })
             }
+            20 if targets.disks => Fault::HangDisk(victim),
             _ => continue,
         };
     }
@@ -142,7 +145,12 @@ impl Fault {
     /// Two of a kind are not done at the same time: undoing one would undo the other.
     fn same_kind(&self, other: &Self) -> bool {
         let group = |fault: &Self| match fault {
-            Self::Kill(_) | Self::Restart(_) | Self::Pause(_) | Self::Damage(_) => 0,
+            // A process that waits for its disk can not even be killed.
+            Self::Kill(_)
+            | Self::Restart(_)
+            | Self::Pause(_)
+            | Self::HangDisk(_)
+            | Self::Damage(_) => 0,
             Self::CutOneWay(..) | Self::Cut(..) | Self::Isolate(_) => 1,
             Self::Network(..) => 2,
             Self::FillDisk(_) => 3,
@@ -163,6 +171,7 @@ impl fmt::Display for Fault {
             Self::Isolate(name) => write!(f, "cut {name} from all servers"),
             Self::Network(name, behaviour) => write!(f, "{behaviour:?} at {name}"),
             Self::FillDisk(name) => write!(f, "fill the disk of {name}"),
+            Self::HangDisk(name) => write!(f, "hang the disk of {name}"),
             Self::Damage(name) => write!(f, "damage files of {name}"),
             Self::StepClock(name, by) => write!(f, "step the clock of {name} by {by} ms"),
         }
@@ -207,7 +216,7 @@ mod tests {
     fn the_same_seed_draws_the_same_and_in_time_everything() {
         assert_eq!(drawn(&everything(), 1), drawn(&everything(), 1));
         assert_ne!(drawn(&everything(), 1), drawn(&everything(), 2));
-        assert_eq!(kinds(&drawn(&everything(), 1)).len(), 10);
+        assert_eq!(kinds(&drawn(&everything(), 1)).len(), 11);
     }
 
     #[test]

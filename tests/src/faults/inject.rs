@@ -64,6 +64,11 @@ pub fn inject(fleet: &mut Fleet, fault: &Fault, random: &mut SmallRng) {
                 disk.fill().expect("a disk can be filled");
             }
         }
+        Fault::HangDisk(name) => {
+            if let Some(disk) = &fleet.server(name).disk {
+                disk.freeze().expect("a disk can be frozen");
+            }
+        }
         Fault::StepClock(name, by) => {
             if let Some(clock) = &fleet.server(name).clock {
                 clock.step(*by).expect("a file can be written");
@@ -98,6 +103,7 @@ pub fn heal(fleet: &mut Fleet) {
             .iter()
             .for_each(|proxy| proxy.behave(Behaviour::Pass));
         if let Some(disk) = &server.disk {
+            disk.thaw();
             disk.free().expect("a disk can be freed");
         }
         if let Some(clock) = &server.clock {

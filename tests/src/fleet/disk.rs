@@ -1,4 +1,4 @@
-//! A disk for one server: a small ext4 file system in an image, which can be filled and can lose power.
+//! A disk for one server: a small ext4 file system in an image, which can be filled, can hang, and can lose power.
 //!
 //! Losing power is the kernel's own test switch: the file system stops at once, its journal unwritten. Mounted again it has what was
 //! synced, and nothing else but what the kernel happened to write by itself: RocksDB's files and the log's alike.
@@ -89,6 +89,23 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Lets every write wait, until [`thaw`](Self::thaw). Who writes cannot be killed meanwhile. What was written before is synced first.
+    pub fn freeze(&self) -> Result<(), String> {
+        tool(Command::new("fsfreeze").arg("-f").arg(&self.mount))
+    }
+
+    /// Lets writes go on, if they wait.
+    pub fn thaw(&self) {
+        thaw(&self.mount);
+    }
+}
+
+fn thaw(mount: &Path) {
+    // It says so where nothing is frozen.
+    let _ = Command::new("fsfreeze").arg("-u").arg(mount).output();
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         // Lazily: a server that is still dying may hold it for a moment.
@@ -112,6 +129,7 @@ pub fn remove_leftovers(parent: &Path, prefix: &str) {
             .flatten()
             .flatten()
         {
+            thaw(&inside.path());
             let _ = Command::new("umount")
                 .arg("-lq")
                 .arg(inside.path())

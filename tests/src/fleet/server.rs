@@ -234,6 +234,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
+            disk.thaw();
+        }
         self.kill();
     }
 }
