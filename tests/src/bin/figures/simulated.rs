@@ -109,23 +109,24 @@ impl Nodes {
         open(&self.world.ledger)
     }
 
-    /// Waits until what is wanted is so; gives up when nothing has changed for a while. Returns how long it took.
+    /// Waits until what is wanted is so; gives up when nothing has changed at very many looks, which a machine that was stopped in between
+    /// does not make. Returns how long it took.
     pub(crate) fn wait(&self, what: &str, mut wanted: impl FnMut(&Ledger) -> bool) -> Duration {
         let begun = Instant::now();
-        let (mut last, mut end) = ((0, 0), begun + PATIENCE);
+        let looks = PATIENCE.as_millis() / LOOK.as_millis();
+        let (mut last, mut left) = ((0, 0), looks);
         loop {
             let ledger = self.ledger();
             if wanted(&ledger) {
                 return begun.elapsed();
             }
             let now = (ledger.seen, ledger.joined);
-            if now != last {
-                (last, end) = (now, Instant::now() + PATIENCE);
-            }
+            left = if now == last { left - 1 } else { looks };
+            last = now;
             let (joined, members, short) = (ledger.joined, ledger.members, ledger.short);
             drop(ledger);
             assert!(
-                Instant::now() < end,
+                left > 0,
                 "waited in vain until {what}: {joined} joined, {members} members, {short} short"
             );
             std::thread::sleep(LOOK);
