@@ -34,6 +34,8 @@ pub struct ReplicaConfig {
     pub data_dir: PathBuf,
     /// Lets the ports listen beyond loopback although nobody has to say who they are.
     pub allow_unauthenticated: bool,
+    /// Operators need it to look into this server, in the gRPC metadata key `admin-secret`. Empty: none is needed.
+    pub admin_secret: String,
     /// What servers of one cluster show each other. Empty: nothing.
     pub cluster_secret: String,
     /// The table that RESP clients use before they say AUTH.
@@ -179,6 +181,7 @@ impl Default for ReplicaConfig {
             meta: vec!["127.0.0.1:34601".into()],
             data_dir: PathBuf::from("tulpar-replica"),
             allow_unauthenticated: false,
+            admin_secret: String::new(),
             cluster_secret: String::new(),
             default_table: "default".into(),
             budgets: Budgets::default(),

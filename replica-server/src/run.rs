@@ -27,6 +27,7 @@ use proto::common::NodeAddress;
 use proto::data::data_server::DataServer;
 use proto::inspect::inspect_server::InspectServer;
 use proto::peer::peers_server::PeersServer;
+use proto::secret::AdminGuard;
 use replication::{Afterwards, Leases};
 use rustix::process::{Resource, getrlimit};
 use std::cell::RefCell;
@@ -282,11 +283,10 @@ async fn serve(
             .max_decoding_message_size(proto::MAX_MESSAGE)
             .max_encoding_message_size(proto::MAX_MESSAGE),
         )
-        .add_service(InspectServer::new(InspectService {
-            questions,
-            inbox: inbox.clone(),
-            introduction: introduction.clone(),
-        }))
+        .add_service(
+            AdminGuard::new(&config.admin_secret)
+                .before(InspectServer::new(InspectService { questions })),
+        )
         .serve_with_incoming(TcpIncoming::from(incoming).with_nodelay(Some(true)));
     spawn_local(async move {
         if let Err(error) = grpc.await {

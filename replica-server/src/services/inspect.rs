@@ -1,26 +1,23 @@
-//! Operators' questions: what a replica is, and whether all copies are equal.
+//! Operators' questions, behind a guard that wants the admin secret: what a replica is, and whether all copies are equal.
 
 use crate::compare;
-use crate::inbox::Input;
-use crate::peers::{Introduction, channel};
-use crate::services::data::Unfailing;
+use crate::peers::channel;
 use crate::services::digest::DigestAsked;
 use crate::worker::Worker;
 use engine::Haste;
 use futures::future::join_all;
-use proto::inspect::inspect_client::InspectClient;
 use proto::inspect::inspect_server::Inspect;
 use proto::inspect::{
-    DigestAtRequest, DigestAtResponse, DigestsRequest, DigestsResponse, ReplicaDigest,
-    ReplicaRequest, ReplicaStatus,
+    DigestsRequest, DigestsResponse, ReplicaDigest, ReplicaRequest, ReplicaStatus,
 };
+use proto::peer::DigestRequest;
+use proto::peer::peers_client::PeersClient;
 use replication::RoleKind;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use types::{Decree, NodeId, PartitionId};
 
@@ -55,11 +52,11 @@ pub(crate) enum Question {
 /// The gRPC side.
 pub(crate) struct InspectService {
     pub(crate) questions: mpsc::UnboundedSender<Question>,
-    pub(crate) inbox: mpsc::UnboundedSender<Input>,
-    pub(crate) introduction: Introduction,
 }
 
-fn partition(partition: Option<proto::common::PartitionId>) -> Result<PartitionId, Status> {
+pub(super) fn partition(
+    partition: Option<proto::common::PartitionId>,
+) -> Result<PartitionId, Status> {
     Ok(partition
         .ok_or_else(|| Status::invalid_argument("which partition?"))?
         .into())
@@ -67,8 +64,6 @@ fn partition(partition: Option<proto::common::PartitionId>) -> Result<PartitionI
 
 #[tonic::async_trait]
 impl Inspect for InspectService {
-    type DigestAtStream = Unfailing<ReceiverStream<DigestAtResponse>>;
-
     async fn replica(
         &self,
         request: Request<ReplicaRequest>,
@@ -103,50 +98,6 @@ impl Inspect for InspectService {
             .await
             .map_err(|_| Status::unavailable("the server is stopping"))?;
         digests.map(Response::new)
-    }
-
-    async fn digest_at(
-        &self,
-        request: Request<DigestAtRequest>,
-    ) -> Result<Response<Self::DigestAtStream>, Status> {
-        let request = request.into_inner();
-        self.introduction.meant(request.node)?;
-        let partition = partition(request.partition)?;
-        let (registered, promised) = oneshot::channel();
-        let (answer, answered) = oneshot::channel();
-        let at = Decree(request.decree);
-        let _ = self.inbox.send(Input::Digest(DigestAsked {
-            partition,
-            at,
-            haste: if request.paced {
-                Haste::Paced
-            } else {
-                Haste::Now
-            },
-            registered,
-            answer,
-        }));
-        promised
-            .await
-            .map_err(|_| Status::unavailable("the server is stopping"))?
-            .map_err(Status::failed_precondition)?;
-        let (responses, receiver) = mpsc::channel(2);
-        let _ = responses.try_send(DigestAtResponse {
-            registered: true,
-            digest: Vec::new().into(),
-        });
-        tokio::spawn(async move {
-            if let Ok(Ok(digest)) = answered.await {
-                let digest = digest.to_be_bytes().to_vec().into();
-                let _ = responses
-                    .send(DigestAtResponse {
-                        registered: true,
-                        digest,
-                    })
-                    .await;
-            }
-        });
-        Ok(Response::new(Unfailing(ReceiverStream::new(receiver))))
     }
 }
 
@@ -341,15 +292,15 @@ async fn ask(
         .connect()
         .await
         .map_err(|_| format!("node {node} cannot be reached at {address}"))?;
-    let request = DigestAtRequest {
+    let request = DigestRequest {
+        greeting: Some(worker.peers.introduction().greeting(node)),
         partition: Some(partition.into()),
         decree: decree.0,
-        node: node.0,
         paced: haste == Haste::Paced,
     };
-    let mut client = InspectClient::new(connection);
+    let mut client = PeersClient::new(connection);
     let response = client
-        .digest_at(request)
+        .digest(request)
         .await
         .map_err(|status| status.message().to_owned())?;
     let mut responses = response.into_inner();
