@@ -229,10 +229,7 @@ impl Worker {
             self.wall.at(now).max(h.storage.partition_time())
         };
         let read = crate::worker::positioned::read(&mut h.storage, spec, args, wall);
-        if let Ok(read) = &read {
-            h.rules.charge(&read.reply);
-        }
-        match read {
+        let tried = match read {
             Ok(read) if read.depends_on_expiry => match self.open_mutation(h, now) {
                 Ok(()) => Self::await_expiry(h, args, read.reply),
                 // Without writes the expiry cannot be made certain.
@@ -245,7 +242,12 @@ impl Worker {
             Err(Interrupt::Cold) => Self::fetch(h),
             Err(Interrupt::Full) => Tried::Answer(Outcome::Reply(Reply::too_large())),
             Err(Interrupt::Failed(reason)) => Self::failed(&reason),
+        };
+        // One that is held is evaluated again: it costs once.
+        if let Tried::Evaluated(reply) | Tried::Wait(_, reply, _) = &tried {
+            h.rules.charge(reply);
         }
+        tried
     }
 
     /// R1: after evaluating, before replying.

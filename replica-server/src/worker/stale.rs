@@ -95,6 +95,7 @@ impl Worker {
             Ok(read) if read.seen > h.storage.committed() => Tried::Hold(None),
             Ok(read) => {
                 count(&self.stale_reads.answered);
+                h.rules.charge(&read.reply);
                 Tried::Evaluated(read.reply)
             }
             Err(Interrupt::Cold) => Self::fetch(h),
