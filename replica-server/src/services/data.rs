@@ -262,7 +262,7 @@ impl Stream {
     /// Why the stream may not use the table.
     fn locked(&self, worker: &Worker, table: TableId) -> Option<data::Refusal> {
         let known = worker.known.borrow();
-        let Some(table_known) = known.table(table).filter(|table| !table.dropped) else {
+        let Some(table_known) = known.table(table).filter(|table| !table.is_dropped()) else {
             // Until the meta leader has told of the tables, one that is not known here may exist all the same.
             let (kind, message) = if worker.meta.is_up() {
                 (

@@ -218,7 +218,7 @@ impl Backend for LocalBackend {
             index: request.partition,
         };
         let known = self.worker.known.borrow();
-        if known.table(table.id).is_none_or(|known| known.dropped) {
+        if known.table(table.id).is_none_or(cluster::Table::is_dropped) {
             drop(known);
             return sink.reply(Reply::error(format!(
                 "ERR there is no table '{}' any more",
