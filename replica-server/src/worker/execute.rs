@@ -200,7 +200,9 @@ impl Worker {
                 h.awaited = true;
                 Tried::Wait(written.seen, written.reply, Effect::Some)
             }
-            Ok(written) if written.depends_on_expiry => Self::await_expiry(h, args, written.reply),
+            Ok(written) if written.depends_on_expiry => {
+                Self::await_expiry(h, args, written.reply, Effect::Some)
+            }
             Ok(written) if written.seen > h.core.committed() => {
                 Tried::Wait(written.seen, written.reply, Effect::None)
             }
@@ -231,7 +233,8 @@ impl Worker {
         let read = crate::worker::positioned::read(&mut h.storage, spec, args, wall);
         let tried = match read {
             Ok(read) if read.depends_on_expiry => match self.open_mutation(h, now) {
-                Ok(()) => Self::await_expiry(h, args, read.reply),
+                // Of a read nothing is left: whoever takes over can be asked instead.
+                Ok(()) => Self::await_expiry(h, args, read.reply, Effect::None),
                 // Without writes the expiry cannot be made certain.
                 Err(instead) => instead,
             },
@@ -261,7 +264,7 @@ impl Worker {
     }
 
     /// R7: what a reply says to have expired is deleted first, and the reply waits for that.
-    fn await_expiry(h: &mut Hosted, args: &[&[u8]], reply: Reply) -> Tried {
+    fn await_expiry(h: &mut Hosted, args: &[&[u8]], reply: Reply, effect: Effect) -> Tried {
         // Where there is nothing to delete, the mutation's timestamp alone makes the expiry certain.
         let deleted = args
             .get(1)
@@ -269,7 +272,7 @@ impl Worker {
         match deleted {
             Ok(_) => {
                 h.awaited = true;
-                Tried::Wait(h.storage.last().next(), reply, Effect::Some)
+                Tried::Wait(h.storage.last().next(), reply, effect)
             }
             Err(Interrupt::Cold) => Self::fetch(h),
             Err(_) => Tried::Hold(None),
