@@ -5,11 +5,11 @@
 
 use crate::clock;
 use crate::services::operations::{self, Shape};
+use crate::services::remembered::{Passwords, Refusals};
 use crate::stream_queue::{Batch, Messages, Queue};
-use crate::worker::Worker;
 use crate::worker::reply::{Age, Outcome, Refused, ReplyTo};
+use crate::worker::{Source, Worker};
 use commands::requests::{Attempt, RequestId};
-use hashbrown::HashMap;
 use prost::Message;
 use proto::data::data_server::Data;
 use proto::data::{self, RequestBatch, ResponseBatch, refusal::Kind, response};
@@ -44,7 +44,12 @@ impl Batch for ResponseBatch {
 }
 
 /// A stream on its way to the worker.
-pub(crate) type Arrived = (Streaming<RequestBatch>, Queue<ResponseBatch>, LastWord);
+pub(crate) type Arrived = (
+    Source,
+    Streaming<RequestBatch>,
+    Queue<ResponseBatch>,
+    LastWord,
+);
 
 /// Why a stream is ended, if not because the client ended it.
 pub(crate) type LastWord = Arc<OnceLock<Status>>;
@@ -86,8 +91,9 @@ impl Data for DataService {
     ) -> Result<Response<Self::ExecuteStream>, Status> {
         let (queue, messages) = Queue::new();
         let last_word = LastWord::default();
+        let source = request.remote_addr().map(|address| address.ip());
         self.0
-            .send((request.into_inner(), queue, last_word.clone()))
+            .send((source, request.into_inner(), queue, last_word.clone()))
             .map_err(|_| Status::unavailable("the server is stopping"))?;
         Ok(Response::new(Responses {
             messages,
@@ -112,18 +118,11 @@ impl<S: futures::Stream + Unpin> futures::Stream for Unfailing<S> {
 
 /// One client's stream, on the worker.
 pub(crate) struct Stream {
+    source: Source,
     responses: Queue<ResponseBatch>,
     in_flight: Cell<usize>,
-    /// The epoch in which the partition last had a request refused.
-    refused: RefCell<HashMap<PartitionId, u32>>,
-    passwords: RefCell<HashMap<TableId, Given>>,
-}
-
-/// A password that came with a stream.
-struct Given {
-    password: String,
-    /// Against what is kept of the table's it was checked, and what came of it.
-    checked: Option<(String, bool)>,
+    refused: RefCell<Refusals>,
+    passwords: RefCell<Passwords>,
 }
 
 /// The answer to one request of a stream.
@@ -138,8 +137,12 @@ pub(crate) struct StreamReply {
 }
 
 /// Serves one stream until either side ends it.
-pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses, last_word): Arrived) {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    (source, mut requests, responses, last_word): Arrived,
+) {
     let stream = Rc::new(Stream {
+        source,
         responses,
         in_flight: Cell::new(0),
         refused: RefCell::default(),
@@ -171,23 +174,41 @@ pub(crate) async fn serve(worker: Rc<Worker>, (mut requests, responses, last_wor
             stream.send(0, response::Result::Clock(wall.0));
         }
         first = false;
-        for credential in batch.credentials {
-            stream.take_password(&worker, credential).await;
-        }
-        for request in batch.requests {
-            if stream.in_flight.get() >= MOST_IN_FLIGHT {
-                stream.refuse_unasked(&request);
-                continue;
-            }
-            stream.start(&worker, request);
+        if let Err(status) = stream.take(&worker, batch).await {
+            let _ = last_word.set(status);
+            break;
         }
     }
     stream.responses.close();
 }
 
 impl Stream {
+    /// Starts what came, or says why the stream is ended.
+    async fn take(self: &Rc<Self>, worker: &Rc<Worker>, batch: RequestBatch) -> Result<(), Status> {
+        for credential in batch.credentials {
+            self.take_password(worker, credential).await?;
+        }
+        for request in batch.requests {
+            self.start(worker, request);
+            self.refused.borrow().check()?;
+        }
+        Ok(())
+    }
+
     fn start(self: &Rc<Self>, worker: &Rc<Worker>, request: data::Request) {
         let partition = PartitionId::new(request.table, request.partition);
+        let table = worker
+            .known
+            .borrow()
+            .table(partition.table)
+            .map(|table| table.partitions);
+        if table.is_some_and(|partitions| partition.index >= partitions) {
+            let text = format!("ERR there is no partition {partition}");
+            return self.send(request.id, operations::rejected(&text));
+        }
+        if self.in_flight.get() >= MOST_IN_FLIGHT {
+            return self.refuse_unasked(&request, table);
+        }
         let age =
             (request.staleness > 0).then(|| Duration::from_millis(u64::from(request.staleness)));
         let reply = |shape| {
@@ -205,11 +226,11 @@ impl Stream {
         };
         if let Some(refusal) = self.locked(worker, partition.table) {
             if age.is_none() {
-                self.remember_refusal(partition, request.epoch);
+                self.remember_refusal(table, partition, request.epoch);
             }
             return self.send(request.id, response::Result::Refusal(refusal));
         }
-        if age.is_none() && self.refused_in(partition, request.epoch) {
+        if age.is_none() && self.refused.borrow().cover(partition, request.epoch) {
             let text =
                 "an earlier request for the partition was refused; ask for both again, in order";
             return self.send(request.id, refusal(Kind::Busy, text));
@@ -240,8 +261,13 @@ impl Stream {
     }
 
     /// Notes a password, and whether it is the table's.
-    async fn take_password(&self, worker: &Worker, credential: data::TableCredential) {
+    async fn take_password(
+        &self,
+        worker: &Worker,
+        credential: data::TableCredential,
+    ) -> Result<(), Status> {
         let (id, password) = (TableId(credential.table), credential.password);
+        self.passwords.borrow().check(id, &password)?;
         let known = worker
             .known
             .borrow()
@@ -249,14 +275,14 @@ impl Stream {
             .map(|table| table.password.clone());
         let checked = match known {
             Some(kept) => {
-                let fits = worker.password_fits(password.clone(), kept.clone()).await;
+                let (given, of) = (password.clone(), kept.clone());
+                let fits = worker.passwords.fit(self.source, given, of).await;
                 Some((kept, fits))
             }
             None => None,
         };
-        self.passwords
-            .borrow_mut()
-            .insert(id, Given { password, checked });
+        self.passwords.borrow_mut().take(id, password, checked);
+        Ok(())
     }
 
     /// Why the stream may not use the table.
@@ -283,9 +309,7 @@ impl Stream {
         };
         let mut given = self.passwords.borrow_mut();
         let open = table_known.password.is_empty()
-            || given
-                .get_mut(&table)
-                .is_some_and(|given| given.fits(&table_known.password));
+            || given.fit(table, &table_known.password);
         (!open).then(|| data::Refusal {
             kind: Kind::Unauthorized.into(),
             message: format!(
@@ -296,10 +320,10 @@ impl Stream {
         })
     }
 
-    fn refuse_unasked(&self, request: &data::Request) {
+    fn refuse_unasked(&self, request: &data::Request, table: Option<u32>) {
         let partition = PartitionId::new(request.table, request.partition);
         if request.staleness == 0 {
-            self.remember_refusal(partition, request.epoch);
+            self.remember_refusal(table, partition, request.epoch);
         }
         self.send(
             request.id,
@@ -307,17 +331,13 @@ impl Stream {
         );
     }
 
-    fn refused_in(&self, partition: PartitionId, epoch: u32) -> bool {
-        let refused = self.refused.borrow();
-        refused
-            .get(&partition)
-            .is_some_and(|&refused| epoch <= refused)
-    }
-
-    fn remember_refusal(&self, partition: PartitionId, epoch: u32) {
+    /// Remembers that a request was refused; of a table without partitions here it is not known whether there is one.
+    fn remember_refusal(&self, table: Option<u32>, partition: PartitionId, epoch: u32) {
         let mut refused = self.refused.borrow_mut();
-        let known = refused.entry(partition).or_default();
-        *known = epoch.max(*known);
+        match table {
+            Some(_) => refused.remember(partition, epoch),
+            None => refused.remember_unknown(partition, epoch),
+        }
     }
 
     fn send(&self, id: u64, result: response::Result) {
@@ -328,24 +348,15 @@ impl Stream {
     }
 }
 
-impl Given {
-    /// Checked here and now only if the table or its password came after this one.
-    fn fits(&mut self, kept: &str) -> bool {
-        match &self.checked {
-            Some((of, fits)) if of == kept => *fits,
-            _ => {
-                let fits = proto::password::fits(&self.password, kept);
-                self.checked = Some((kept.to_owned(), fits));
-                fits
-            }
-        }
-    }
-}
-
 impl StreamReply {
     /// Whether the stream had a request of this epoch refused for the partition.
     pub(crate) fn refused_before(&self) -> bool {
-        self.age.is_none() && self.stream.refused_in(self.partition, self.epoch)
+        self.age.is_none()
+            && self
+                .stream
+                .refused
+                .borrow()
+                .cover(self.partition, self.epoch)
     }
 
     pub(crate) fn age(&self) -> Age {
@@ -371,7 +382,8 @@ impl StreamReply {
             | Refused::NotFresh
             | Refused::Unknown(_)
             | Refused::Unable(_) => {
-                self.stream.remember_refusal(self.partition, self.epoch);
+                let mut refused = self.stream.refused.borrow_mut();
+                refused.remember(self.partition, self.epoch);
             }
             Refused::TooLate(_) => {}
         }
@@ -441,16 +453,4 @@ fn refusal(kind: Kind, message: &str) -> response::Result {
         message: message.into(),
         ..data::Refusal::default()
     })
-}
-
-/// Compares without telling by its time how much was right.
-pub(crate) fn same_secret(given: &str, wanted: &str) -> bool {
-    let (given, wanted) = (given.as_bytes(), wanted.as_bytes());
-    let differ = given
-        .iter()
-        .zip(wanted)
-        .fold(given.len() ^ wanted.len(), |differ, (a, b)| {
-            differ | usize::from(a ^ b)
-        });
-    differ == 0
 }

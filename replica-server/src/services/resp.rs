@@ -202,7 +202,7 @@ impl Backend for LocalBackend {
             Some(Ok(given)) => given,
         };
         let (asked, kept) = (given.to_owned(), table.password.clone());
-        if !self.worker.password_fits(asked, kept).await {
+        if !self.worker.passwords.fit(None, asked, kept).await {
             return Err(OpenTableError::WrongPassword);
         }
         Ok(self.table(id, &table, given))
