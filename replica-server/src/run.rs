@@ -255,6 +255,7 @@ async fn serve(
         arrivals: arrivals.clone(),
         kept_checkpoints,
         timings: timings.clone(),
+        reach: ports.reach,
     });
     worker.recover(found);
     let scrubber = scrub::start(&config.scrub, engine.clone(), scrubbed_logs, scrub_place)

@@ -104,6 +104,9 @@ pub enum OpenTableError {
     /// There is no such table (any more).
     #[error("no such table")]
     NoSuchTable,
+    /// It is there, but not for clients of this port: the reason.
+    #[error("{0}")]
+    Denied(String),
     /// It cannot be told now; asking again later may help.
     #[error("{0}")]
     Unavailable(String),

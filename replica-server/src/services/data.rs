@@ -308,14 +308,17 @@ impl Stream {
             });
         };
         let mut given = self.passwords.borrow_mut();
-        let open = table_known.password.is_empty()
-            || given.fit(table, &table_known.password);
-        (!open).then(|| data::Refusal {
+        let kept = &table_known.password;
+        let open = kept.is_empty() || given.fit(table, kept);
+        let message = if open {
+            worker.closed_to_others(table_known)?
+        } else {
+            let name = &table_known.name;
+            format!("table '{name}' wants a password, or another one")
+        };
+        Some(data::Refusal {
             kind: Kind::Unauthorized.into(),
-            message: format!(
-                "table '{}' wants a password, or another one",
-                table_known.name
-            ),
+            message,
             ..data::Refusal::default()
         })
     }

@@ -193,6 +193,9 @@ impl Backend for LocalBackend {
                 })
         };
         let (id, table) = found?;
+        if let Some(reason) = self.worker.closed_to_others(&table) {
+            return Err(OpenTableError::Denied(reason));
+        }
         if table.password.is_empty() {
             return Ok(self.table(id, &table, ""));
         }

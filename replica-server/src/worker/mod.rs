@@ -24,7 +24,7 @@ pub(crate) use catalogue::{Finder, Found};
 pub(crate) use passwords::Source;
 
 use crate::clock::{self, WallClock};
-use crate::cluster::Known;
+use crate::cluster::{Known, Table};
 use crate::directory::DataDirectory;
 use crate::disk_use::DiskUse;
 use crate::inbox::Input;
@@ -34,6 +34,7 @@ use crate::peers::beacons::Beacons;
 use crate::peers::checkpoint::Pace;
 use crate::peers::kept::KeptCheckpoints;
 use crate::peers::{Arrivals, Peers};
+use crate::ports::Reach;
 use crate::room::Room;
 use crate::worker::hosted::Hosted;
 use crate::worker::passwords::Passwords;
@@ -96,6 +97,8 @@ pub(crate) struct Worker {
     pub(crate) disk_use: DiskUse,
     /// Whether new data is taken.
     pub(crate) room: Cell<Room>,
+    /// Who may use tables without a password.
+    reach: Reach,
     /// Some replica has another role.
     pub(crate) roles_changed: Notify,
     /// What transfers to learners may send.
@@ -153,6 +156,7 @@ pub(crate) struct Parts {
     pub(crate) arrivals: Arrivals,
     pub(crate) kept_checkpoints: KeptCheckpoints,
     pub(crate) timings: Arc<Timings>,
+    pub(crate) reach: Reach,
 }
 
 impl Worker {
@@ -180,6 +184,7 @@ impl Worker {
             stale_reads: StaleReads::default(),
             disk_use: DiskUse::default(),
             room: Cell::default(),
+            reach: parts.reach,
             roles_changed: Notify::new(),
             learn_pace: parts.learn_pace,
             arrivals: parts.arrivals,
@@ -190,6 +195,16 @@ impl Worker {
             timings: parts.timings,
             passwords: Passwords::default(),
             meta_lost_all: Cell::new(false),
+        })
+    }
+
+    /// Why nobody may use a table here that anybody could use, if so.
+    pub(crate) fn closed_to_others(&self, table: &Table) -> Option<String> {
+        (table.password.is_empty() && self.reach == Reach::Guarded).then(|| {
+            let name = &table.name;
+            format!(
+                "table '{name}' has no password, and this server is reached from other machines: give it one, or set allow_unauthenticated = true"
+            )
         })
     }
 
