@@ -96,7 +96,7 @@ fn replace(node: &Arc<Node>, store: &Arc<Store>, from: &Path) -> Result<Applied,
         (old, slot.database.take())
     };
     if let Some(database) = replaced {
-        node.close(database);
+        node.abandon(database);
     }
     remove_dir(&node.dir(store.id, old));
     Ok(base)
@@ -117,10 +117,11 @@ pub(crate) fn remove(node: &Arc<Node>, store: Arc<Store>) {
                 tracing::error!(partition = %store.id, %error, "the catalogue cannot be written");
             }
             node.forget_memtable(&store);
+            store.end_life();
             (slot.number, slot.database.take())
         };
         if let Some(database) = database {
-            node.close(database);
+            node.abandon(database);
         }
         remove_dir(&node.dir(store.id, number));
     });

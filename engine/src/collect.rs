@@ -65,7 +65,7 @@ fn collect(node: &Arc<Node>, store: &Arc<Store>) -> Result<(), String> {
         (node.hooks.sync_log)(store.id, store.applied_decree())?;
     }
     flush::flush(node, store)?;
-    let before = store.garbage.load(Ordering::Acquire);
+    let (life, before) = (store.life(), store.garbage.load(Ordering::Acquire));
     *lock(&node.rewritten) = Arc::downgrade(&database);
     if !node.stopping.load(Ordering::Acquire) {
         database.compact();
@@ -73,6 +73,9 @@ fn collect(node: &Arc<Node>, store: &Arc<Store>) -> Result<(), String> {
     *lock(&node.rewritten) = std::sync::Weak::new();
     {
         let _gate = lock(&store.gate);
+        if store.life() != life {
+            return Err("the partition's contents were replaced or removed".to_owned());
+        }
         store.garbage.store(noted(&database)?, Ordering::Release);
     }
     let after = store.garbage.load(Ordering::Acquire);

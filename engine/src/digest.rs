@@ -1,16 +1,17 @@
 //! A summary of a partition's logical state at one decree, for comparing replicas.
 //!
 //! Which rows count is `commands::logical`'s; here they are read from a snapshot that the apply thread took between two mutations, so
-//! nobody else waits. Whoever is in no haste reads slowly, on a thread that does nothing else.
+//! nobody else waits. Whoever is in no haste reads slowly, on a thread that does nothing else. A snapshot keeps its instance open: when the
+//! contents are replaced or removed, the digests that wait give theirs up at once, and the one that is being read ends soon.
 
 use crate::event::{Digest, EngineEvent, Haste, Ticket};
 use crate::node::Node;
 use crate::rocks::{Database, Frozen};
-use crate::store::Store;
+use crate::store::{Store, lock};
 use commands::logical::LogicalRows;
 use rocksdb::ReadOptions;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use types::Decree;
 
@@ -23,16 +24,19 @@ pub(crate) fn begin(
     (at, haste): (Decree, Haste),
 ) {
     let (store, life) = (Arc::clone(store), store.life());
-    let state = Frozen::of(database);
+    let state = Arc::new(Mutex::new(Some(Frozen::of(database))));
+    store.keep(&state);
     let weak = node.weak();
     let pool = match haste {
         Haste::Now => &node.background,
         Haste::Paced => &node.digester,
     };
     pool.run(move || {
-        let mut pace = Pace::new(weak.clone(), haste);
-        let digest = sum_up(&state, at, &mut pace);
-        drop(state);
+        let state = lock(&state).take();
+        let digest = state.ok_or(NoDigest::Replaced).and_then(|state| {
+            let mut pace = Pace::new(weak.clone(), haste, (Arc::clone(&store), life));
+            sum_up(&state, at, &mut pace)
+        });
         let Some(node) = weak.upgrade() else { return };
         if let Err(NoDigest::Unreadable(reason)) = &digest
             && store.life() == life
@@ -57,39 +61,65 @@ enum NoDigest {
     Unreadable(String),
     #[error("the server is stopping")]
     Stopping,
+    #[error("the partition's contents were replaced or removed")]
+    Replaced,
 }
 
 /// Spreads what is read over the time that it may take.
 struct Pace {
     node: Weak<Node>,
+    /// What is read, and in which of its lives.
+    store: (Arc<Store>, u64),
     /// Bytes a second; zero: without waiting.
     rate: u64,
     began: Instant,
     read: u64,
+    /// What will have been read when it looks again whether to go on.
+    look_at: u64,
 }
 
 impl Pace {
     /// Shorter waits are put off: they would be inexact, and many.
     const SHORTEST: Duration = Duration::from_millis(10);
-    /// Longer ones are interrupted by a look whether the server stops.
+    /// Longer ones are interrupted by a look whether to go on.
     const LONGEST: Duration = Duration::from_millis(100);
+    /// Bytes between two looks of who does not wait.
+    const LOOK_EVERY: u64 = 1 << 20;
 
-    fn new(node: Weak<Node>, haste: Haste) -> Self {
+    fn new(node: Weak<Node>, haste: Haste, store: (Arc<Store>, u64)) -> Self {
         let rate = node.upgrade().map_or(0, |node| node.options.digest_rate);
         Self {
             node,
+            store,
             rate: match haste {
                 Haste::Now => 0,
                 Haste::Paced => rate,
             },
             began: Instant::now(),
             read: 0,
+            look_at: 0,
         }
+    }
+
+    fn look(&self) -> Result<(), NoDigest> {
+        let stopping = |node: Arc<Node>| node.stopping.load(Ordering::Acquire);
+        if self.node.upgrade().is_none_or(stopping) {
+            return Err(NoDigest::Stopping);
+        }
+        let (store, life) = &self.store;
+        if store.life() != *life {
+            return Err(NoDigest::Replaced);
+        }
+        Ok(())
     }
 
     /// Waits until so many more bytes may be read.
     fn wait(&mut self, bytes: usize) -> Result<(), NoDigest> {
         self.read += bytes as u64;
+        if self.read >= self.look_at {
+            self.look()?;
+            self.look_at = self.read + Self::LOOK_EVERY;
+        }
         if self.rate == 0 {
             return Ok(());
         }
@@ -99,10 +129,7 @@ impl Pace {
             if ahead < Self::SHORTEST {
                 return Ok(());
             }
-            let stopping = |node: Arc<Node>| node.stopping.load(Ordering::Acquire);
-            if self.node.upgrade().is_none_or(stopping) {
-                return Err(NoDigest::Stopping);
-            }
+            self.look()?;
             std::thread::sleep(ahead.min(Self::LONGEST));
         }
     }

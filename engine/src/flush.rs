@@ -106,14 +106,19 @@ pub(crate) fn flush(node: &Node, store: &Store) -> Result<(), String> {
             .map_err(|error| error.to_string())?;
         (state, store.memtable.swap(0, Ordering::AcqRel))
     };
-    let written = wait_until_written(node, &database, state);
+    let written = wait_until_written(node, (store, life), &database, state);
     node.memtables.fetch_sub(memtable, Ordering::AcqRel);
     drop(database);
     node.made_durable(store, life, written?);
     Ok(())
 }
 
-fn wait_until_written(node: &Node, database: &Database, state: Applied) -> Result<Applied, String> {
+fn wait_until_written(
+    node: &Node,
+    (store, life): (&Store, u64),
+    database: &Database,
+    state: Applied,
+) -> Result<Applied, String> {
     loop {
         let written = node.rocks.persisted(&database.db)?;
         if written.decree >= state.decree {
@@ -126,7 +131,8 @@ fn wait_until_written(node: &Node, database: &Database, state: Applied) -> Resul
         if errors.unwrap_or(0) > 0 {
             return Err("a flush failed".to_owned());
         }
-        if node.stopping.load(Ordering::Acquire) {
+        // What was replaced or removed is not written any more.
+        if node.stopping.load(Ordering::Acquire) || store.life() != life {
             return Ok(written);
         }
         std::thread::sleep(LOOK);

@@ -309,6 +309,12 @@ impl Node {
         }
     }
 
+    /// Closes an instance whose files nobody wants any more: what still works on them ends, and is not waited for.
+    pub(crate) fn abandon(&self, database: Arc<Database>) {
+        database.db.cancel_all_background_work(false);
+        self.close(database);
+    }
+
     /// The memtable of a partition is no more.
     pub(crate) fn forget_memtable(&self, store: &Store) {
         let bytes = store.memtable.swap(0, Ordering::AcqRel);
@@ -376,9 +382,7 @@ impl Node {
                 slot.database.take()
             };
             if let Some(database) = database {
-                // ends a compaction that would be waited for
-                database.db.cancel_all_background_work(false);
-                self.close(database);
+                self.abandon(database);
             }
         }
     }

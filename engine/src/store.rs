@@ -2,12 +2,12 @@
 //!
 //! Workers only ever try locks. An instance is closed only by who finds itself its last user, so a worker never closes one.
 
-use crate::rocks::{Database, Rocks};
+use crate::rocks::{Database, Frozen, Rocks};
 use bytes::Bytes;
 use commands::rows::own::Applied;
 use rocksdb::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use types::{Decree, PartitionId};
 
 /// Where the partition's files are, and the open instance.
@@ -79,6 +79,8 @@ pub(crate) struct Store {
     pub(crate) collecting: AtomicBool,
     /// Whether `RocksDB` may flush by itself: then only what the log has for good is applied.
     pub(crate) compacting: AtomicBool,
+    /// What digests that wait for their turn will read.
+    kept: Mutex<Vec<Weak<Mutex<Option<Frozen>>>>>,
 }
 
 /// What can be said of a row without waiting.
@@ -111,7 +113,15 @@ impl Store {
             garbage: AtomicU64::new(0),
             collecting: AtomicBool::new(false),
             compacting: AtomicBool::new(false),
+            kept: Mutex::default(),
         }
+    }
+
+    /// Notes a view that is to be given up with the contents. Called under the gate.
+    pub(crate) fn keep(&self, view: &Arc<Mutex<Option<Frozen>>>) {
+        let mut kept = lock(&self.kept);
+        kept.retain(|view| view.strong_count() > 0);
+        kept.push(Arc::downgrade(view));
     }
 
     pub(crate) fn slot(&self) -> MutexGuard<'_, Slot> {
@@ -192,7 +202,17 @@ impl Store {
         self.has_rows
             .store(base.decree > Decree::ZERO, Ordering::Release);
         self.failed.store(false, Ordering::Release);
+        self.end_life();
+    }
+
+    /// What was asked for of the contents is thrown away. Called under the gate and the slot's lock.
+    pub(crate) fn end_life(&self) {
         self.life.fetch_add(1, Ordering::AcqRel);
+        for view in lock(&self.kept).drain(..) {
+            if let Some(view) = view.upgrade() {
+                drop(lock(&view).take());
+            }
+        }
     }
 
     /// Why the storage is broken, if it is.

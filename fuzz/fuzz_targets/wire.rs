@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
         6 => read(bytes, responses),
         _ => {
             read(bytes.clone(), |_: peer::CheckpointPart| ());
-            read(bytes, |_: proto::inspect::DigestAtRequest| ());
+            read(bytes, |_: peer::DigestRequest| ());
         }
     }
 });

@@ -9,6 +9,7 @@ use crate::{MAX_MESSAGE, MetaConfig, StartError};
 use proto::meta::{
     admin_server::AdminServer, nodes_server::NodesServer, routes_server::RoutesServer,
 };
+use proto::secret::AdminGuard;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -104,12 +105,13 @@ impl MetaServer {
             .map(|listener| telemetry::serve(listener, &http_options, shown))
             .transpose()
             .map_err(StartError::HttpThread)?;
+        let admin = AdminServer::new(services.clone()).max_decoding_message_size(MAX_MESSAGE);
         let serving = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(STREAMS_PER_CONNECTION)
             .add_service(RoutesServer::new(services.clone()).max_decoding_message_size(MAX_MESSAGE))
-            .add_service(AdminServer::new(services.clone()).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(AdminGuard::new(&config.admin_secret).before(admin))
             .add_service(NodesServer::new(services).max_decoding_message_size(MAX_MESSAGE))
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),

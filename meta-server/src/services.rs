@@ -6,13 +6,13 @@ use crate::streams::{NODE_QUEUE, SessionId, WATCH_QUEUE};
 use crate::web::History;
 use crate::{MetaConfig, convert};
 use placement::Cluster;
-use proto::meta::{self, from_node, nodes_server, routes_server, to_node};
-use proto::{BadMessage, NotLeading, PROTOCOL, password};
+use proto::meta::{self, from_node, nodes_server, routes_server};
+use proto::secret::same;
+use proto::{BadMessage, NotLeading, PROTOCOL};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use types::{Incarnation, Instant, NodeId};
 
@@ -27,8 +27,6 @@ pub(crate) struct Services {
     /// Where whoever leads is reached, as far as this server knows.
     leader: watch::Receiver<Option<String>>,
     loads: Loads,
-    /// For nodes: what is kept of the admin secret.
-    operators: meta::Operators,
 }
 
 /// Where what nodes did is written down for people, and since when time counts there.
@@ -58,13 +56,11 @@ impl Services {
         leader: watch::Receiver<Option<String>>,
         loads: Loads,
     ) -> Self {
-        let admin_secret = password::kept(&config.admin_secret, rand::random());
         Self {
             config,
             commands,
             leader,
             loads,
-            operators: meta::Operators { admin_secret },
         }
     }
 
@@ -87,13 +83,6 @@ impl Services {
         NotLeading { leader }.into()
     }
 
-    pub(crate) fn check_operator(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let given = metadata
-            .get("admin-secret")
-            .map_or(&[][..], |value| value.as_bytes());
-        check_secret(&self.config.admin_secret, given, "admin secret")
-    }
-
     /// Looks at the cluster as the leader knows it.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
@@ -103,23 +92,13 @@ impl Services {
     }
 }
 
-/// Compares in a time that does not tell how much of a guess was right.
-fn check_secret(secret: &str, given: &[u8], what: &str) -> Result<(), Status> {
-    let secret = secret.as_bytes();
-    if secret.is_empty() {
+/// Whether a server that joins is one of the cluster.
+fn check_cluster_secret(secret: &str, shown: &str) -> Result<(), Status> {
+    if secret.is_empty() || same(shown.as_bytes(), secret.as_bytes()) {
         return Ok(());
     }
-    let mut difference = secret.len() ^ given.len();
-    for (index, byte) in secret.iter().enumerate() {
-        difference |= usize::from(byte ^ given.get(index).unwrap_or(&0));
-    }
-    if difference == 0 {
-        Ok(())
-    } else {
-        Err(Status::unauthenticated(format!(
-            "the {what} is missing or wrong"
-        )))
-    }
+    let text = "the cluster secret is missing or wrong";
+    Err(Status::unauthenticated(text))
 }
 
 fn check_protocol(spoken: u32) -> Result<(), Status> {
@@ -182,11 +161,7 @@ impl nodes_server::Nodes for Services {
             return Err(BadMessage("hello, which comes first").into());
         };
         check_protocol(hello.protocol)?;
-        check_secret(
-            &self.config.cluster_secret,
-            hello.cluster_secret.as_bytes(),
-            "cluster secret",
-        )?;
+        check_cluster_secret(&self.config.cluster_secret, &hello.cluster_secret)?;
         let address = convert::node_address(hello.address)?;
         let node = address.node;
         let (feed, to_node) = mpsc::channel(NODE_QUEUE);
@@ -200,11 +175,6 @@ impl nodes_server::Nodes for Services {
             reply,
         };
         let session = self.ask(join).await?;
-        let operators = to_node::Message::Operators(self.operators.clone());
-        // A queue that is full by now is given up by the leader, and the node joins again.
-        let _ = complaints.try_send(Ok(meta::ToNode {
-            message: Some(operators),
-        }));
         let (commands, loads) = (self.commands.clone(), self.loads.clone());
         tokio::spawn(async move {
             if let Err(status) = listen(node, session, from_node, &commands, &loads, ended).await {

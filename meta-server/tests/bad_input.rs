@@ -164,20 +164,9 @@ async fn administration_needs_the_admin_secret_and_joining_the_cluster_secret() 
     assert_eq!(stranger.code(), Code::Unauthenticated);
     let mut member = hello(1);
     member.cluster_secret = "shibboleth".into();
-    let (_, mut told) = join(&server, from_node(Message::Hello(member)))
+    join(&server, from_node(Message::Hello(member)))
         .await
         .unwrap();
-    let kept = loop {
-        let message = told.message().await.unwrap().unwrap().message;
-        if let Some(meta::to_node::Message::Operators(operators)) = message {
-            break operators.admin_secret;
-        }
-    };
-    assert!(
-        proto::password::fits("open sesame", &kept) && !proto::password::fits("open", &kept),
-        "members know the admin secret when they see it"
-    );
-    assert!(!kept.contains("sesame"), "and cannot tell it");
     server.shutdown().await;
 }
 

@@ -311,11 +311,11 @@ impl Cluster {
     }
 }
 
-/// Of two tables with one name the later is in use: the other was dropped while the node that still knows it was away. It can be recalled.
+/// Of two tables with one name that nodes take to be in use the later is: the other was dropped while the node that still knows it was away. It can be recalled.
 fn drop_doubles(tables: &mut BTreeMap<TableId, Table>, wall: Timestamp) {
     let mut names = BTreeSet::new();
     for table in tables.values_mut().rev() {
-        if !names.insert(table.name.clone()) {
+        if table.dropped_at.is_none() && !names.insert(table.name.clone()) {
             table.dropped_at = Some(wall);
         }
     }

@@ -5,7 +5,7 @@ mod driver;
 use driver::*;
 use placement::{
     Action, Answered, Choice, Event, Finding, Loss, Rebuild, Refusal, ReplicaReport, Request,
-    Rescue, Soundness, ToNode,
+    Rescue, Soundness, Table, ToNode,
 };
 use types::{Ballot, Configuration, Decree, Incarnation, LearnSignature, PartitionId, TableId};
 
@@ -447,6 +447,41 @@ fn a_new_table_gets_a_number_that_no_replica_has() {
     cluster.create(2, specification("new", 1, 1));
     cluster.stored();
     assert_eq!(cluster.cluster.table("new").unwrap().id, TableId(8));
+}
+
+#[test]
+fn a_table_that_was_dropped_stays_dropped_and_can_be_recalled() {
+    let mut cluster = Driver::new();
+    let old = |id| known(id, &configuration(4, 1, &[]), 9);
+    let dropped = PartitionId::new(2, 0);
+    cluster.join(1, 1);
+    cluster.step(Event::Knows {
+        node: node(1),
+        tables: vec![
+            table(1, "t", 1, 1),
+            // The later one of that name.
+            Table {
+                dropped_at: Some(wall(50)),
+                ..table(2, "t", 1, 1)
+            },
+            Table {
+                dropped_at: Some(wall(50)),
+                ..table(3, "other", 1, 1)
+            },
+        ],
+        nodes: vec![address(1)],
+    });
+    cluster.report_all(1, &[old(p(0)), old(dropped), old(PartitionId::new(3, 0))]);
+    cluster.stored();
+    let told = rebuild(&mut cluster, &[], None).1.unwrap().unwrap();
+    rebuild(&mut cluster, &[], Some(&told.word));
+    cluster.stored();
+    assert_eq!(cluster.cluster.table("t").unwrap().id, TableId(1));
+    assert_eq!(cluster.cluster.table("other"), None);
+    cluster.recall(5, "other");
+    cluster.stored();
+    assert_eq!(cluster.cluster.table("other").unwrap().id, TableId(3));
+    assert!(cluster.cluster.routes(TableId(3)).is_some());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The protocol on the wire: generated messages and services, and their conversions to and from `types`; and how
-//! a table's password is kept ([`password`]).
+//! a table's password is kept ([`password`]) and secrets are shown ([`secret`]).
 //!
 //! No connection is made here and nothing is decided here. The .proto files under `protos/` are the reference for other languages.
 
@@ -8,6 +8,7 @@
 mod convert;
 mod leader;
 pub mod password;
+pub mod secret;
 
 pub use convert::{BadMessage, configuration, durability, table_rules};
 pub use leader::NotLeading;

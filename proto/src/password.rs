@@ -3,6 +3,7 @@
 //! PBKDF2-HMAC-SHA-256 with a salt of its own for each, as SCRAM keeps passwords: whoever reads a store cannot log in with what he finds. Few
 //! enough rounds that a server can check one on the thread that serves data: some milliseconds.
 
+use crate::secret::same;
 use pbkdf2::pbkdf2_hmac_array;
 use pbkdf2::sha2::Sha256;
 use std::fmt::Write;
@@ -29,7 +30,8 @@ pub fn kept(password: &str, salt: [u8; SALT]) -> String {
 
 /// Whether `given` is the password of which this is kept. What is kept of none fits any; what is of no known form fits none.
 pub fn fits(given: &str, kept: &str) -> bool {
-    kept.is_empty() || again(given, kept).is_some_and(|again| same(&again, kept))
+    kept.is_empty()
+        || again(given, kept).is_some_and(|again| same(again.as_bytes(), kept.as_bytes()))
 }
 
 /// What would be kept of `given` with the same salt and rounds.
@@ -43,18 +45,6 @@ fn again(given: &str, kept: &str) -> Option<String> {
     let salt_bytes = unhex(salt)?;
     let hash = pbkdf2_hmac_array::<Sha256, 32>(given.as_bytes(), &salt_bytes, rounds);
     Some(format!("{SCHEME}${rounds}${salt}${}", hex(&hash)))
-}
-
-/// Compares in a time that does not tell how much of a guess was right.
-fn same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let differ = one
-        .iter()
-        .zip(other)
-        .fold(one.len() ^ other.len(), |differ, (a, b)| {
-            differ | usize::from(a ^ b)
-        });
-    differ == 0
 }
 
 fn hex(bytes: &[u8]) -> String {

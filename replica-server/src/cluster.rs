@@ -13,9 +13,6 @@ use types::{Durability, NodeId, PartitionId, Slot, TableId, TableRules};
 pub(crate) struct Known {
     pub(crate) tables: BTreeMap<u32, Table>,
     pub(crate) nodes: BTreeMap<u64, Address>,
-    /// What is kept of the admin secret, as of a table's password. Empty: none is needed. Nothing: no meta leader has told yet.
-    #[serde(default)]
-    pub(crate) admin_secret: Option<String>,
 }
 
 /// A table's properties, as far as a replica server needs them.
@@ -28,7 +25,9 @@ pub(crate) struct Table {
     pub(crate) buffered: bool,
     /// As `proto::password` keeps it. Empty: none.
     pub(crate) password: String,
-    pub(crate) dropped: bool,
+    /// When it was dropped, in milliseconds of the leader's wall clock; 0: it is in use.
+    #[serde(default)]
+    dropped_at: u64,
     /// Raised with every change of it.
     #[serde(default)]
     pub(crate) version: u64,
@@ -55,6 +54,11 @@ impl Table {
         } else {
             Durability::Sync
         }
+    }
+
+    /// Whether it only waits to be recalled, or removed.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped_at != 0
     }
 
     /// What commands must obey.
@@ -129,7 +133,7 @@ impl Known {
                     replicas: table.replicas,
                     min_replicas: table.min_replicas,
                     password: properties.password,
-                    dropped: table.dropped_at != 0,
+                    dropped_at: table.dropped_at,
                     version: table.version,
                     rules: KeptRules {
                         default_ttl_ms: rules.default_ttl_ms,
@@ -162,7 +166,7 @@ impl Known {
                     durability: proto::common::Durability::from(table.durability()).into(),
                     min_replicas: table.min_replicas,
                     has_password: !table.password.is_empty(),
-                    dropped_at: 0,
+                    dropped_at: table.dropped_at,
                     version: table.version,
                     rules: Some(table.rules().into()),
                 }),
@@ -211,7 +215,7 @@ impl Known {
     pub(crate) fn named(&self, name: &[u8]) -> Option<(TableId, &Table)> {
         self.tables
             .iter()
-            .find(|(_, table)| table.name.as_bytes() == name && !table.dropped)
+            .find(|(_, table)| table.name.as_bytes() == name && !table.is_dropped())
             .map(|(&id, table)| (TableId(id), table))
     }
 }
@@ -235,6 +239,26 @@ mod tests {
             tables: ids.iter().map(table).collect(),
             ..meta::Cluster::default()
         }
+    }
+
+    #[test]
+    fn a_leader_that_has_lost_all_is_told_which_tables_were_dropped() {
+        let mut cluster = told(true, &[5, 6]);
+        let dropped = cluster.tables[0].table.as_mut().unwrap();
+        dropped.dropped_at = 1234;
+        let mut known = Known::default();
+        known.learn(cluster, false);
+        assert_eq!(known.named(b"t").map(|(id, _)| id), Some(TableId(6)));
+        let kept = serde_json::to_vec(&known).unwrap();
+        let known: Known = serde_json::from_slice(&kept).unwrap();
+        let dropped: Vec<_> = known
+            .tell()
+            .tables
+            .into_iter()
+            .map(|told| told.table.unwrap())
+            .map(|table| (table.id, table.dropped_at))
+            .collect();
+        assert_eq!(dropped, [(5, 1234), (6, 0)]);
     }
 
     #[test]

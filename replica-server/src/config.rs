@@ -13,7 +13,8 @@ use types::ByteSize;
 pub struct ReplicaConfig {
     /// The name shown to operators. Empty: the host and port it listens on.
     pub name: String,
-    /// `host:port` of the gRPC services; port 0 lets the system choose.
+    /// `host:port` of the gRPC services; port 0 lets the system choose. Other than loopback, as that of `redis`, needs both secrets, or
+    /// `allow_unauthenticated`.
     pub listen: String,
     /// `host:port` of the RESP port; port 0 lets the system choose.
     pub redis: String,
@@ -31,8 +32,10 @@ pub struct ReplicaConfig {
     pub meta: Vec<String>,
     /// Where the node keeps its data. An empty directory makes a new node.
     pub data_dir: PathBuf,
-    /// Lets the ports listen beyond loopback although nobody has to say who they are.
+    /// Lets the ports listen beyond loopback without both secrets, and lets whoever reaches them use tables that have no password.
     pub allow_unauthenticated: bool,
+    /// Operators need it to look into this server, in the gRPC metadata key `admin-secret`. Empty: none is needed.
+    pub admin_secret: String,
     /// What servers of one cluster show each other. Empty: nothing.
     pub cluster_secret: String,
     /// The table that RESP clients use before they say AUTH.
@@ -191,6 +194,7 @@ impl Default for ReplicaConfig {
             meta: vec!["127.0.0.1:34601".into()],
             data_dir: PathBuf::from("tulpar-replica"),
             allow_unauthenticated: false,
+            admin_secret: String::new(),
             cluster_secret: String::new(),
             default_table: "default".into(),
             budgets: Budgets::default(),

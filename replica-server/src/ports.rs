@@ -1,4 +1,5 @@
-//! The ports of a replica server: bound before anything is told of them, loopback only unless the configuration allows more.
+//! The ports of a replica server: bound before anything is told of them. Where other machines reach them they are guarded by secrets and the
+//! tables' passwords, unless the configuration allows more.
 //!
 //! What is spoken there is `services`' and `peers`'.
 
@@ -17,6 +18,15 @@ pub struct Listening {
     pub http: Option<SocketAddr>,
 }
 
+/// Who may do what at them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reach {
+    /// Only this machine reaches them, or whoever does is welcome.
+    Open,
+    /// Other machines reach them: nobody may use what has no password.
+    Guarded,
+}
+
 /// All of them, accepting already.
 pub(crate) struct Ports {
     pub(crate) grpc: TcpListener,
@@ -25,6 +35,7 @@ pub(crate) struct Ports {
     pub(crate) beacons: TcpListener,
     pub(crate) http: Option<TcpListener>,
     pub(crate) listening: Listening,
+    pub(crate) reach: Reach,
 }
 
 pub(crate) fn bind(config: &ReplicaConfig) -> Result<Ports, StartError> {
@@ -38,8 +49,9 @@ pub(crate) fn bind(config: &ReplicaConfig) -> Result<Ports, StartError> {
             .map_err(|error| refused(address, error.to_string()))?
             .next();
         let found = found.ok_or_else(|| refused(address, "it names no address".into()))?;
-        if !found.ip().is_loopback() && !config.allow_unauthenticated {
-            let text = "it is reached from other machines, but nobody has to say who they are; set allow_unauthenticated = true if that is meant";
+        let guarded = !config.admin_secret.is_empty() && !config.cluster_secret.is_empty();
+        if !found.ip().is_loopback() && !guarded && !config.allow_unauthenticated {
+            let text = "others can reach it, and that needs admin_secret and cluster_secret (or allow_unauthenticated = true)";
             return Err(refused(address, text.into()));
         }
         Ok(found)
@@ -59,6 +71,14 @@ pub(crate) fn bind(config: &ReplicaConfig) -> Result<Ports, StartError> {
         redis: local(&redis)?,
         http: http.as_ref().map(local).transpose()?,
     };
+    let local_only = [listening.grpc, listening.redis]
+        .iter()
+        .all(|address| address.ip().is_loopback());
+    let reach = if local_only || config.allow_unauthenticated {
+        Reach::Open
+    } else {
+        Reach::Guarded
+    };
     let beacons = bound(&SocketAddr::new(listening.grpc.ip(), 0).to_string())?;
     Ok(Ports {
         grpc,
@@ -66,5 +86,6 @@ pub(crate) fn bind(config: &ReplicaConfig) -> Result<Ports, StartError> {
         beacons,
         http,
         listening,
+        reach,
     })
 }

@@ -29,6 +29,7 @@ use proto::data::data_server::DataServer;
 use proto::inspect::ConfigResponse;
 use proto::inspect::inspect_server::InspectServer;
 use proto::peer::peers_server::PeersServer;
+use proto::secret::AdminGuard;
 use replication::{Afterwards, Leases};
 use rustix::process::{Resource, getrlimit};
 use std::cell::RefCell;
@@ -257,6 +258,7 @@ async fn serve(
         kept_checkpoints,
         timings: timings.clone(),
         slow_commands: SlowCommands::new(&config.slow_log),
+        reach: ports.reach,
     });
     worker.recover(found);
     let scrubber = scrub::start(&config.scrub, engine.clone(), scrubbed_logs, scrub_place)
@@ -285,15 +287,15 @@ async fn serve(
             .max_decoding_message_size(proto::MAX_MESSAGE)
             .max_encoding_message_size(proto::MAX_MESSAGE),
         )
-        .add_service(InspectServer::new(InspectService {
-            questions,
-            inbox: inbox.clone(),
-            introduction: introduction.clone(),
-            config: ConfigResponse {
-                settings: config.settings(),
-            },
-            shown: shown.clone(),
-        }))
+        .add_service(
+            AdminGuard::new(&config.admin_secret).before(InspectServer::new(InspectService {
+                questions,
+                config: ConfigResponse {
+                    settings: config.settings(),
+                },
+                shown: shown.clone(),
+            })),
+        )
         .serve_with_incoming(TcpIncoming::from(incoming).with_nodelay(Some(true)));
     spawn_local(async move {
         if let Err(error) = grpc.await {

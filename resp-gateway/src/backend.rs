@@ -30,7 +30,8 @@ pub trait Backend: 'static {
     fn partitions(&self, table: &Self::Table) -> u32;
 
     /// Starts one command on one partition. The reply goes to `sink`, perhaps before this returns. Of commands given for the same
-    /// partition, those that share a key, at least one of them a write, take effect in the order given.
+    /// partition, those that share a key, at least one of them a write, take effect in the order given. An error of a write says that
+    /// nothing took effect, unless it begins with `ERR the outcome`.
     fn execute(&self, table: &Self::Table, request: Request<'_>, sink: Sink);
 
     /// All commands that one connection had ready were given; the backend may close its batch.
@@ -113,6 +114,9 @@ pub enum OpenTableError {
     /// There is no such table (any more).
     #[error("no such table")]
     NoSuchTable,
+    /// It is there, but not for clients of this port: the reason.
+    #[error("{0}")]
+    Denied(String),
     /// It cannot be told now; asking again later may help.
     #[error("{0}")]
     Unavailable(String),

@@ -4,8 +4,9 @@
 //! Disks are images mounted by loop, which needs root; the tests run as root anyway (see `tests/tests/faults.rs`).
 
 use std::time::Duration;
-use tests::doors::{redis, runtime, try_redis};
+use tests::doors::{runtime, try_redis};
 use tests::fleet::cluster::TABLE;
+use tests::fleet::server::Server;
 use tests::fleet::{Fleet, FleetOptions};
 use tests::poll::eventually;
 use tulpar_client::{Client, ClientOptions};
@@ -69,5 +70,5 @@ fn a_primary_whose_disk_hangs_is_replaced_and_reads_nothing_stale_afterwards() {
     let read = eventually("the old primary's port answers again", || get(&own_port));
     assert_eq!(read.as_deref(), Some("after"));
     fleet.equal_copies();
-    assert!(fleet.replica_servers().all(|server| server.lives()));
+    assert!(fleet.replica_servers().all(Server::lives));
 }

@@ -327,6 +327,54 @@ fn a_throttled_table_refuses_what_is_too_much_and_takes_the_rest() {
 }
 
 #[test]
+fn what_reads_find_counts_in_bytes_whatever_its_kind_and_at_secondaries_too() {
+    let cluster = Cluster::start(Options::default().partitions(1));
+    let large = "v".repeat(100_000);
+    let connection = &mut redis(&cluster.gateway());
+    for field in 0..10 {
+        let mut set = cmd("HSET");
+        set.arg("h").arg(field).arg(&large);
+        set.exec(connection).expect("a healthy cluster takes it");
+    }
+    // Each reading of the hash is ten seconds' share.
+    cluster.shell(&["table", "alter", "default", "--read-bytes", "100000"]);
+    let read = |connection: &mut ::redis::Connection| cmd("HGETALL").arg("h").exec(connection);
+    let told = |connection: &mut ::redis::Connection, field: &str| -> usize {
+        let info: String = cmd("INFO").query(connection).expect("it answers");
+        let mut lines = info.lines();
+        let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.expect("it is told").trim().parse().expect("a number")
+    };
+    let mut secondaries = 0;
+    for port in cluster.replica_servers() {
+        let connection = &mut redis(&port.redis.expect("it has a port for Redis clients"));
+        if told(connection, "primaries") > 0 {
+            continue;
+        }
+        secondaries += 1;
+        cmd("READONLY").exec(connection).expect("it knows it");
+        tests::poll::eventually("reads are refused where they are answered", || {
+            let before = told(connection, "stale_reads_answered");
+            read(connection).map_err(|error| error.to_string())?;
+            if told(connection, "stale_reads_answered") == before {
+                return Err("the primary answered".to_owned());
+            }
+            match read(connection) {
+                Err(error) if error.to_string().contains("bytes of reads") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+    assert_eq!(secondaries, 2);
+    tests::poll::eventually("the primary refuses reads too", || {
+        match (read(connection), read(connection)) {
+            (_, Err(error)) if error.to_string().contains("bytes of reads") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
 fn a_renamed_table_keeps_its_data_and_who_has_it_open_goes_on() {
     let cluster = Cluster::start(Options::default());
     cluster.shell(&["table", "create", "orders", "--partitions", "2"]);

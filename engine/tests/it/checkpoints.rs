@@ -247,3 +247,58 @@ fn compaction_collects_what_is_dead_and_nothing_else() {
     );
     assert!(rows.len() > 200);
 }
+
+/// Two partitions that cannot be summed up at their pace within a test's patience, and a third; the only storage thread is free.
+fn slow_digests(dir: &std::path::Path) -> (Node, [Partition; 3]) {
+    let options = EngineOptions {
+        digest_rate: 10,
+        background_threads: 1,
+        ..small(dir)
+    };
+    let mut node = Node::open(options);
+    let mut partitions = [0, 1, 2].map(|index| node.partition(index));
+    for partition in &mut partitions {
+        partition.promote();
+        fill(&mut node, partition, &mut Model::default(), 300);
+        partition.commit(Decree(300));
+        node.drain(partition);
+    }
+    for partition in &mut partitions[..2] {
+        let _ = partition.digest(Decree(300), Haste::Paced);
+        // Once this one is there, the paced one was begun.
+        let after = partition.digest(Decree(300), Haste::Now);
+        digest(&mut node, after).unwrap();
+    }
+    (node, partitions)
+}
+
+#[test]
+fn a_removed_partition_is_closed_though_its_digest_runs_or_waits_for_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut node, [first, second, mut third]) = slow_digests(dir.path());
+    drop((first, second));
+    // The one that waits first: nothing but the other's end would give it its turn.
+    for index in [1, 0] {
+        node.engine.remove(id(index));
+    }
+    let ticket = third.checkpoint(node.engine.scratch("out"));
+    let made = checkpoint(&mut node, ticket);
+    assert!(made.base.decree >= Decree(300));
+    assert_eq!(node.engine.stats().open, 1);
+}
+
+#[test]
+fn a_copy_is_installed_though_the_digest_of_what_it_replaces_runs_or_waits_for_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut node, [mut first, mut second, mut third]) = slow_digests(dir.path());
+    for (name, partition) in [("second", &mut second), ("first", &mut first)] {
+        let ticket = third.checkpoint(node.engine.scratch(name));
+        let made = checkpoint(&mut node, ticket);
+        let wanted = partition.install_checkpoint(made.dir);
+        let base = node.wait_for(|event| match event {
+            EngineEvent::Installed { ticket, base, .. } if *ticket == wanted => Some(base.clone()),
+            _ => None,
+        });
+        assert_eq!(base, Ok(made.base));
+    }
+}

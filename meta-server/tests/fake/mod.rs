@@ -200,7 +200,6 @@ fn obey(message: meta::ToNode, known: &watch::Sender<Replicas>) -> Vec<from_node
     match message.message.expect("a message") {
         to_node::Message::Welcome(_)
         | to_node::Message::Cluster(_)
-        | to_node::Message::Operators(_)
         | to_node::Message::AddLearner(_)
         | to_node::Message::RemoveSecondary(_)
         | to_node::Message::HandOver(_) => vec![],

@@ -10,11 +10,12 @@ use crate::peers::clocks::Clocks;
 use crate::peers::codec::{decode_beacon, decode_reply, encode_beacon, encode_reply};
 use crate::peers::{Introduction, channel};
 use crate::services::data::Unfailing;
+use crate::services::digest;
 use crate::worker::SharedLeases;
 use hashbrown::HashMap;
 use proto::peer::peers_client::PeersClient;
 use proto::peer::peers_server::{Peers, PeersServer};
-use proto::peer::{Beacon, BeaconReply, CheckpointPart, Greeting, PeerBatch};
+use proto::peer::{Beacon, BeaconReply, CheckpointPart, DigestRequest, Greeting, PeerBatch};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -253,6 +254,7 @@ impl Peers for Service {
     type ReplicateStream = Unfailing<ReceiverStream<Greeting>>;
     type BeaconsStream = Unfailing<ReceiverStream<BeaconReply>>;
     type CheckpointStream = Answers;
+    type DigestStream = digest::Answers;
 
     async fn replicate(
         &self,
@@ -297,6 +299,13 @@ impl Peers for Service {
         &self,
         _request: Request<Streaming<CheckpointPart>>,
     ) -> Result<Response<Self::CheckpointStream>, Status> {
+        Err(Status::unimplemented("this port takes beacons only"))
+    }
+
+    async fn digest(
+        &self,
+        _request: Request<DigestRequest>,
+    ) -> Result<Response<Self::DigestStream>, Status> {
         Err(Status::unimplemented("this port takes beacons only"))
     }
 }

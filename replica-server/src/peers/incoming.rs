@@ -4,9 +4,10 @@ use crate::inbox::Input;
 use crate::peers::arrival::{self, Answers, Arrivals};
 use crate::peers::{Introduction, codec};
 use crate::services::data::Unfailing;
+use crate::services::digest;
 use crate::worker::Worker;
 use proto::peer::peers_server::Peers;
-use proto::peer::{Beacon, BeaconReply, CheckpointPart, Greeting, PeerBatch};
+use proto::peer::{Beacon, BeaconReply, CheckpointPart, DigestRequest, Greeting, PeerBatch};
 use std::rc::Rc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +36,7 @@ impl Peers for PeersService {
     type ReplicateStream = Unfailing<ReceiverStream<Greeting>>;
     type BeaconsStream = Unfailing<ReceiverStream<BeaconReply>>;
     type CheckpointStream = Answers;
+    type DigestStream = digest::Answers;
 
     async fn replicate(
         &self,
@@ -69,6 +71,17 @@ impl Peers for PeersService {
         request: Request<Streaming<CheckpointPart>>,
     ) -> Result<Response<Self::CheckpointStream>, Status> {
         arrival::receive(self, request.into_inner()).await
+    }
+
+    async fn digest(
+        &self,
+        request: Request<DigestRequest>,
+    ) -> Result<Response<Self::DigestStream>, Status> {
+        let mut request = request.into_inner();
+        self.introduction.admit(request.greeting.take())?;
+        digest::promise(request, &self.inbox)
+            .await
+            .map(Response::new)
     }
 }
 

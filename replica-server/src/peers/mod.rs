@@ -62,7 +62,8 @@ impl Introduction {
             let text = format!("this server speaks protocol version {ours}, not {theirs}");
             return Err(Status::failed_precondition(text));
         }
-        if !crate::services::data::same_secret(&greeting.cluster_secret, &self.cluster_secret) {
+        let (theirs, ours) = (&greeting.cluster_secret, &self.cluster_secret);
+        if !proto::secret::same(theirs.as_bytes(), ours.as_bytes()) {
             return Err(Status::unauthenticated("another cluster's secret"));
         }
         self.meant(greeting.receiver)?;

@@ -5,11 +5,11 @@
 
 use crate::clock;
 use crate::services::operations::{self, Shape};
+use crate::services::remembered::{Passwords, Refusals};
 use crate::stream_queue::{Batch, Messages, Queue};
 use crate::worker::Worker;
 use crate::worker::reply::{Age, Outcome, Refused, ReplyTo};
 use commands::requests::{Attempt, RequestId};
-use hashbrown::HashMap;
 use prost::Message;
 use proto::data::data_server::Data;
 use proto::data::{self, RequestBatch, ResponseBatch, refusal::Kind, response};
@@ -127,16 +127,8 @@ pub(crate) struct Stream {
     client: Option<SocketAddr>,
     responses: Queue<ResponseBatch>,
     in_flight: Cell<usize>,
-    /// The epoch in which the partition last had a request refused.
-    refused: RefCell<HashMap<PartitionId, u32>>,
-    passwords: RefCell<HashMap<TableId, Given>>,
-}
-
-/// A password that came with a stream.
-struct Given {
-    password: String,
-    /// Against what is kept of the table's it was checked, and what came of it.
-    checked: Option<(String, bool)>,
+    refused: RefCell<Refusals>,
+    passwords: RefCell<Passwords>,
 }
 
 /// The answer to one request of a stream.
@@ -187,23 +179,41 @@ pub(crate) async fn serve(worker: Rc<Worker>, arrived: Arrived) {
             stream.send(0, response::Result::Clock(wall.0));
         }
         first = false;
-        for credential in batch.credentials {
-            stream.take_password(&worker, credential).await;
-        }
-        for request in batch.requests {
-            if stream.in_flight.get() >= MOST_IN_FLIGHT {
-                stream.refuse_unasked(&request);
-                continue;
-            }
-            stream.start(&worker, request);
+        if let Err(status) = stream.take(&worker, batch).await {
+            let _ = last_word.set(status);
+            break;
         }
     }
     stream.responses.close();
 }
 
 impl Stream {
+    /// Starts what came, or says why the stream is ended.
+    async fn take(self: &Rc<Self>, worker: &Rc<Worker>, batch: RequestBatch) -> Result<(), Status> {
+        for credential in batch.credentials {
+            self.take_password(worker, credential).await?;
+        }
+        for request in batch.requests {
+            self.start(worker, request);
+            self.refused.borrow().check()?;
+        }
+        Ok(())
+    }
+
     fn start(self: &Rc<Self>, worker: &Rc<Worker>, request: data::Request) {
         let partition = PartitionId::new(request.table, request.partition);
+        let table = worker
+            .known
+            .borrow()
+            .table(partition.table)
+            .map(|table| table.partitions);
+        if table.is_some_and(|partitions| partition.index >= partitions) {
+            let text = format!("ERR there is no partition {partition}");
+            return self.send(request.id, operations::rejected(&text));
+        }
+        if self.in_flight.get() >= MOST_IN_FLIGHT {
+            return self.refuse_unasked(&request, table);
+        }
         let age =
             (request.staleness > 0).then(|| Duration::from_millis(u64::from(request.staleness)));
         let reply = |shape| {
@@ -222,11 +232,11 @@ impl Stream {
         };
         if let Some(refusal) = self.locked(worker, partition.table) {
             if age.is_none() {
-                self.remember_refusal(partition, request.epoch);
+                self.remember_refusal(table, partition, request.epoch);
             }
             return self.send(request.id, response::Result::Refusal(refusal));
         }
-        if age.is_none() && self.refused_in(partition, request.epoch) {
+        if age.is_none() && self.refused.borrow().cover(partition, request.epoch) {
             let text =
                 "an earlier request for the partition was refused; ask for both again, in order";
             return self.send(request.id, refusal(Kind::Busy, text));
@@ -257,8 +267,13 @@ impl Stream {
     }
 
     /// Notes a password, and whether it is the table's.
-    async fn take_password(&self, worker: &Worker, credential: data::TableCredential) {
+    async fn take_password(
+        &self,
+        worker: &Worker,
+        credential: data::TableCredential,
+    ) -> Result<(), Status> {
         let (id, password) = (TableId(credential.table), credential.password);
+        self.passwords.borrow().check(id, &password)?;
         let known = worker
             .known
             .borrow()
@@ -266,20 +281,21 @@ impl Stream {
             .map(|table| table.password.clone());
         let checked = match known {
             Some(kept) => {
-                let fits = worker.password_fits(password.clone(), kept.clone()).await;
+                let (given, of) = (password.clone(), kept.clone());
+                let source = self.client.map(|client| client.ip());
+                let fits = worker.passwords.fit(source, given, of).await;
                 Some((kept, fits))
             }
             None => None,
         };
-        self.passwords
-            .borrow_mut()
-            .insert(id, Given { password, checked });
+        self.passwords.borrow_mut().take(id, password, checked);
+        Ok(())
     }
 
     /// Why the stream may not use the table.
     fn locked(&self, worker: &Worker, table: TableId) -> Option<data::Refusal> {
         let known = worker.known.borrow();
-        let Some(table_known) = known.table(table).filter(|table| !table.dropped) else {
+        let Some(table_known) = known.table(table).filter(|table| !table.is_dropped()) else {
             // Until the meta leader has told of the tables, one that is not known here may exist all the same.
             let (kind, message) = if worker.meta.is_up() {
                 (
@@ -299,24 +315,25 @@ impl Stream {
             });
         };
         let mut given = self.passwords.borrow_mut();
-        let open = table_known.password.is_empty()
-            || given
-                .get_mut(&table)
-                .is_some_and(|given| given.fits(&table_known.password));
-        (!open).then(|| data::Refusal {
+        let kept = &table_known.password;
+        let open = kept.is_empty() || given.fit(table, kept);
+        let message = if open {
+            worker.closed_to_others(table_known)?
+        } else {
+            let name = &table_known.name;
+            format!("table '{name}' wants a password, or another one")
+        };
+        Some(data::Refusal {
             kind: Kind::Unauthorized.into(),
-            message: format!(
-                "table '{}' wants a password, or another one",
-                table_known.name
-            ),
+            message,
             ..data::Refusal::default()
         })
     }
 
-    fn refuse_unasked(&self, request: &data::Request) {
+    fn refuse_unasked(&self, request: &data::Request, table: Option<u32>) {
         let partition = PartitionId::new(request.table, request.partition);
         if request.staleness == 0 {
-            self.remember_refusal(partition, request.epoch);
+            self.remember_refusal(table, partition, request.epoch);
         }
         self.send(
             request.id,
@@ -324,17 +341,13 @@ impl Stream {
         );
     }
 
-    fn refused_in(&self, partition: PartitionId, epoch: u32) -> bool {
-        let refused = self.refused.borrow();
-        refused
-            .get(&partition)
-            .is_some_and(|&refused| epoch <= refused)
-    }
-
-    fn remember_refusal(&self, partition: PartitionId, epoch: u32) {
+    /// Remembers that a request was refused; of a table without partitions here it is not known whether there is one.
+    fn remember_refusal(&self, table: Option<u32>, partition: PartitionId, epoch: u32) {
         let mut refused = self.refused.borrow_mut();
-        let known = refused.entry(partition).or_default();
-        *known = epoch.max(*known);
+        match table {
+            Some(_) => refused.remember(partition, epoch),
+            None => refused.remember_unknown(partition, epoch),
+        }
     }
 
     fn send(&self, id: u64, result: response::Result) {
@@ -345,24 +358,15 @@ impl Stream {
     }
 }
 
-impl Given {
-    /// Checked here and now only if the table or its password came after this one.
-    fn fits(&mut self, kept: &str) -> bool {
-        match &self.checked {
-            Some((of, fits)) if of == kept => *fits,
-            _ => {
-                let fits = proto::password::fits(&self.password, kept);
-                self.checked = Some((kept.to_owned(), fits));
-                fits
-            }
-        }
-    }
-}
-
 impl StreamReply {
     /// Whether the stream had a request of this epoch refused for the partition.
     pub(crate) fn refused_before(&self) -> bool {
-        self.age.is_none() && self.stream.refused_in(self.partition, self.epoch)
+        self.age.is_none()
+            && self
+                .stream
+                .refused
+                .borrow()
+                .cover(self.partition, self.epoch)
     }
 
     pub(crate) fn client(&self) -> Option<SocketAddr> {
@@ -393,7 +397,8 @@ impl StreamReply {
             | Refused::NotFresh
             | Refused::Unknown(_)
             | Refused::Unable(_) => {
-                self.stream.remember_refusal(self.partition, self.epoch);
+                let mut refused = self.stream.refused.borrow_mut();
+                refused.remember(self.partition, self.epoch);
             }
             Refused::TooLate(_) => {}
         }
@@ -463,16 +468,4 @@ fn refusal(kind: Kind, message: &str) -> response::Result {
         message: message.into(),
         ..data::Refusal::default()
     })
-}
-
-/// Compares without telling by its time how much was right.
-pub(crate) fn same_secret(given: &str, wanted: &str) -> bool {
-    let (given, wanted) = (given.as_bytes(), wanted.as_bytes());
-    let differ = given
-        .iter()
-        .zip(wanted)
-        .fold(given.len() ^ wanted.len(), |differ, (a, b)| {
-            differ | usize::from(a ^ b)
-        });
-    differ == 0
 }

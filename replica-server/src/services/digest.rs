@@ -4,10 +4,16 @@
 //! mutations bring the partition there if no writes do.
 
 use crate::clock;
+use crate::inbox::Input;
+use crate::services::data::Unfailing;
+use crate::services::inspect::partition;
 use crate::worker::Worker;
 use crate::worker::hosted::{DigestResult, DigestWanted, Hosted};
 use engine::{Digest, Haste, Ticket};
-use tokio::sync::oneshot;
+use proto::peer::{DigestRequest, DigestResponse};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 use types::{Decree, PartitionId};
 
 /// Digests that one replica may be asked for at once, and how far ahead.
@@ -22,6 +28,44 @@ pub(crate) struct DigestAsked {
     /// Whether it could be promised.
     pub(crate) registered: oneshot::Sender<Result<(), String>>,
     pub(crate) answer: oneshot::Sender<DigestResult>,
+}
+
+/// What another node is answered: a promise, and then the digest.
+pub(crate) type Answers = Unfailing<ReceiverStream<DigestResponse>>;
+
+/// Answers another node, once it is known to be one.
+pub(crate) async fn promise(
+    request: DigestRequest,
+    inbox: &mpsc::UnboundedSender<Input>,
+) -> Result<Answers, Status> {
+    let partition = partition(request.partition)?;
+    let (registered, promised) = oneshot::channel();
+    let (answer, answered) = oneshot::channel();
+    let _ = inbox.send(Input::Digest(DigestAsked {
+        partition,
+        at: Decree(request.decree),
+        haste: if request.paced {
+            Haste::Paced
+        } else {
+            Haste::Now
+        },
+        registered,
+        answer,
+    }));
+    promised
+        .await
+        .map_err(|_| Status::unavailable("the server is stopping"))?
+        .map_err(Status::failed_precondition)?;
+    let (responses, receiver) = mpsc::channel(2);
+    // Room for both is there.
+    let _ = responses.try_send(DigestResponse::default());
+    tokio::spawn(async move {
+        if let Ok(Ok(digest)) = answered.await {
+            let digest = digest.to_be_bytes().to_vec().into();
+            let _ = responses.send(DigestResponse { digest }).await;
+        }
+    });
+    Ok(Unfailing(ReceiverStream::new(receiver)))
 }
 
 impl Worker {

@@ -5,8 +5,9 @@ use crate::services::digest::DigestAsked;
 use crate::worker::Worker;
 use engine::Haste;
 use futures::future::join_all;
-use proto::inspect::inspect_client::InspectClient;
-use proto::inspect::{DigestAtRequest, DigestsResponse, ReplicaDigest};
+use proto::inspect::{DigestsResponse, ReplicaDigest};
+use proto::peer::DigestRequest;
+use proto::peer::peers_client::PeersClient;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -171,15 +172,15 @@ async fn ask(
         .connect()
         .await
         .map_err(|_| format!("node {node} cannot be reached at {address}"))?;
-    let request = DigestAtRequest {
+    let request = DigestRequest {
+        greeting: Some(worker.peers.introduction().greeting(node)),
         partition: Some(partition.into()),
         decree: decree.0,
-        node: node.0,
         paced: haste == Haste::Paced,
     };
-    let mut client = InspectClient::new(connection);
+    let mut client = PeersClient::new(connection);
     let response = client
-        .digest_at(request)
+        .digest(request)
         .await
         .map_err(|status| status.message().to_owned())?;
     let mut responses = response.into_inner();

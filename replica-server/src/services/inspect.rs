@@ -1,36 +1,24 @@
-//! Operators' questions: what a replica is, whether all copies are equal, which replicas are busy, which commands were slow, what the server is set to
-//! and what it measures.
-//!
-//! Who asks must show the cluster's admin secret, if there is one: the meta leader tells each server what is kept of it. Questions between
-//! nodes (`digest_at`) are not operators'.
+//! Operators' questions, behind a guard that wants the admin secret: what a replica is, whether all copies are equal, which replicas are
+//! busy, which commands were slow, what the server is set to and what it measures.
 
 use crate::compare;
-use crate::inbox::Input;
 use crate::metrics::Shown;
-use crate::peers::Introduction;
-use crate::services::data::Unfailing;
-use crate::services::digest::DigestAsked;
 use crate::services::digests::digests;
 use crate::worker::Worker;
 use engine::Haste;
 use proto::inspect::inspect_server::Inspect;
 use proto::inspect::{
-    ConfigRequest, ConfigResponse, DigestAtRequest, DigestAtResponse, DigestsRequest,
-    DigestsResponse, HotRequest, HotResponse, MetricsRequest, MetricsResponse, ReplicaRequest,
-    ReplicaStatus, SlowLogRequest, SlowLogResponse,
+    ConfigRequest, ConfigResponse, DigestsRequest, DigestsResponse, HotRequest, HotResponse,
+    MetricsRequest, MetricsResponse, ReplicaRequest, ReplicaStatus, SlowLogRequest,
+    SlowLogResponse,
 };
 use replication::RoleKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use telemetry::{Exposition, Subject};
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
-use types::{Decree, PartitionId};
-
-/// The metadata key that carries the admin secret.
-const SECRET_KEY: &str = "admin-secret";
+use types::PartitionId;
 
 /// Whether a copy that differs from a majority is to learn anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,8 +32,6 @@ type Answer<T> = oneshot::Sender<Result<T, Status>>;
 
 /// A question for the worker.
 pub(crate) enum Question {
-    /// Whether who shows this secret may ask anything.
-    May(String, Answer<()>),
     Status(PartitionId, Answer<ReplicaStatus>),
     Digests(PartitionId, Repair, Answer<DigestsResponse>),
     Hot(HotRequest, Answer<HotResponse>),
@@ -55,8 +41,6 @@ pub(crate) enum Question {
 /// The gRPC side.
 pub(crate) struct InspectService {
     pub(crate) questions: mpsc::UnboundedSender<Question>,
-    pub(crate) inbox: mpsc::UnboundedSender<Input>,
-    pub(crate) introduction: Introduction,
     pub(crate) config: ConfigResponse,
     pub(crate) shown: Arc<Shown>,
 }
@@ -70,17 +54,11 @@ impl InspectService {
             .await
             .map_err(|_| Status::unavailable("the server is stopping"))?
     }
-
-    /// Refuses whoever is no operator.
-    async fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let given = metadata.get(SECRET_KEY);
-        let given = given.and_then(|secret| secret.to_str().ok());
-        let given = given.unwrap_or_default().to_owned();
-        self.ask(|answer| Question::May(given, answer)).await
-    }
 }
 
-fn partition(partition: Option<proto::common::PartitionId>) -> Result<PartitionId, Status> {
+pub(super) fn partition(
+    partition: Option<proto::common::PartitionId>,
+) -> Result<PartitionId, Status> {
     Ok(partition
         .ok_or_else(|| Status::invalid_argument("which partition?"))?
         .into())
@@ -88,13 +66,10 @@ fn partition(partition: Option<proto::common::PartitionId>) -> Result<PartitionI
 
 #[tonic::async_trait]
 impl Inspect for InspectService {
-    type DigestAtStream = Unfailing<ReceiverStream<DigestAtResponse>>;
-
     async fn replica(
         &self,
         request: Request<ReplicaRequest>,
     ) -> Result<Response<ReplicaStatus>, Status> {
-        self.check(request.metadata()).await?;
         let partition = partition(request.into_inner().partition)?;
         let status = self.ask(|answer| Question::Status(partition, answer));
         status.await.map(Response::new)
@@ -104,7 +79,6 @@ impl Inspect for InspectService {
         &self,
         request: Request<DigestsRequest>,
     ) -> Result<Response<DigestsResponse>, Status> {
-        self.check(request.metadata()).await?;
         let request = request.into_inner();
         let repair = if request.repair {
             Repair::Yes
@@ -117,7 +91,6 @@ impl Inspect for InspectService {
     }
 
     async fn hot(&self, request: Request<HotRequest>) -> Result<Response<HotResponse>, Status> {
-        self.check(request.metadata()).await?;
         let request = request.into_inner();
         let hot = self.ask(|answer| Question::Hot(request, answer));
         hot.await.map(Response::new)
@@ -127,73 +100,23 @@ impl Inspect for InspectService {
         &self,
         request: Request<SlowLogRequest>,
     ) -> Result<Response<SlowLogResponse>, Status> {
-        self.check(request.metadata()).await?;
         let request = request.into_inner();
         let told = self.ask(|answer| Question::SlowLog(request, answer));
         told.await.map(Response::new)
     }
 
-    async fn config(
-        &self,
-        request: Request<ConfigRequest>,
-    ) -> Result<Response<ConfigResponse>, Status> {
-        self.check(request.metadata()).await?;
+    async fn config(&self, _: Request<ConfigRequest>) -> Result<Response<ConfigResponse>, Status> {
         Ok(Response::new(self.config.clone()))
     }
 
     async fn metrics(
         &self,
-        request: Request<MetricsRequest>,
+        _: Request<MetricsRequest>,
     ) -> Result<Response<MetricsResponse>, Status> {
-        self.check(request.metadata()).await?;
         let mut exposition = Exposition::default();
         self.shown.describe(&mut exposition).await;
         let text = exposition.text();
         Ok(Response::new(MetricsResponse { text }))
-    }
-
-    async fn digest_at(
-        &self,
-        request: Request<DigestAtRequest>,
-    ) -> Result<Response<Self::DigestAtStream>, Status> {
-        let request = request.into_inner();
-        self.introduction.meant(request.node)?;
-        let partition = partition(request.partition)?;
-        let (registered, promised) = oneshot::channel();
-        let (answer, answered) = oneshot::channel();
-        let at = Decree(request.decree);
-        let _ = self.inbox.send(Input::Digest(DigestAsked {
-            partition,
-            at,
-            haste: if request.paced {
-                Haste::Paced
-            } else {
-                Haste::Now
-            },
-            registered,
-            answer,
-        }));
-        promised
-            .await
-            .map_err(|_| Status::unavailable("the server is stopping"))?
-            .map_err(Status::failed_precondition)?;
-        let (responses, receiver) = mpsc::channel(2);
-        let _ = responses.try_send(DigestAtResponse {
-            registered: true,
-            digest: Vec::new().into(),
-        });
-        tokio::spawn(async move {
-            if let Ok(Ok(digest)) = answered.await {
-                let digest = digest.to_be_bytes().to_vec().into();
-                let _ = responses
-                    .send(DigestAtResponse {
-                        registered: true,
-                        digest,
-                    })
-                    .await;
-            }
-        });
-        Ok(Response::new(Unfailing(ReceiverStream::new(receiver))))
     }
 }
 
@@ -201,12 +124,6 @@ impl Inspect for InspectService {
 pub(crate) async fn answer(worker: Rc<Worker>, mut questions: mpsc::UnboundedReceiver<Question>) {
     while let Some(question) = questions.recv().await {
         match question {
-            Question::May(secret, answer) => {
-                let worker = worker.clone();
-                tokio::task::spawn_local(async move {
-                    let _ = answer.send(may_ask(&worker, secret).await);
-                });
-            }
             Question::Status(partition, answer) => drop(answer.send(status(&worker, partition))),
             Question::Hot(request, answer) => drop(answer.send(Ok(worker.hottest(&request)))),
             Question::SlowLog(request, answer) => {
@@ -230,25 +147,6 @@ async fn repaired(worker: &Rc<Worker>, partition: PartitionId) -> Result<Digests
     let (mut response, repaired) = compare::compare(worker, partition, Haste::Now).await?;
     response.repaired = repaired.into_iter().map(|node| node.0).collect();
     Ok(response)
-}
-
-async fn may_ask(worker: &Worker, secret: String) -> Result<(), Status> {
-    let kept = worker.known.borrow().admin_secret.clone();
-    let fits = match kept {
-        Some(kept) if kept.is_empty() => true,
-        Some(kept) => worker.password_fits(secret, kept).await,
-        None if worker.peers.introduction().cluster_secret.is_empty() => true,
-        None => {
-            let text = "no meta server has told this server yet who may ask: it has to join first";
-            return Err(Status::unavailable(text));
-        }
-    };
-    if fits {
-        Ok(())
-    } else {
-        let text = "the admin secret is missing or wrong";
-        Err(Status::unauthenticated(text))
-    }
 }
 
 fn status(worker: &Worker, partition: PartitionId) -> Result<ReplicaStatus, Status> {

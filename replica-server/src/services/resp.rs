@@ -195,6 +195,9 @@ impl Backend for LocalBackend {
                 })
         };
         let (id, table) = found?;
+        if let Some(reason) = self.worker.closed_to_others(&table) {
+            return Err(OpenTableError::Denied(reason));
+        }
         if table.password.is_empty() {
             return Ok(self.table(id, &table, ""));
         }
@@ -204,7 +207,7 @@ impl Backend for LocalBackend {
             Some(Ok(given)) => given,
         };
         let (asked, kept) = (given.to_owned(), table.password.clone());
-        if !self.worker.password_fits(asked, kept).await {
+        if !self.worker.passwords.fit(None, asked, kept).await {
             return Err(OpenTableError::WrongPassword);
         }
         Ok(self.table(id, &table, given))
@@ -220,7 +223,7 @@ impl Backend for LocalBackend {
             index: request.partition,
         };
         let known = self.worker.known.borrow();
-        if known.table(table.id).is_none_or(|known| known.dropped) {
+        if known.table(table.id).is_none_or(cluster::Table::is_dropped) {
             drop(known);
             return sink.reply(Reply::error(format!(
                 "ERR there is no table '{}' any more",

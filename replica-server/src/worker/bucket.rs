@@ -20,7 +20,7 @@ pub(crate) struct Waiter {
 
 /// How a command is asked again whose reply is not to be had here any more.
 pub(crate) enum Again {
-    /// By its sender, if at all. What it was is among what its bucket keeps, shortened, if slow commands are remembered.
+    /// By its sender, if at all: a write that has no name. What it was is among what its bucket keeps, shortened, if slow commands are remembered.
     BySender(Option<Kept>),
     /// It had no effects: it needs the lease when it is answered (R1), and can be evaluated again instead.
     Evaluate(Command),

@@ -10,7 +10,6 @@ use crate::worker::hosted::Hosted;
 use crate::worker::reply::{
     Command, Delivery, Named, Outcome, Refused, ReplyTo, refuse, send_on, turn_away,
 };
-use crate::worker::rules::size;
 use crate::worker::stale::patience;
 use bytes::Bytes;
 use commands::requests::{Attempt, RequestId};
@@ -222,7 +221,9 @@ impl Worker {
                 h.awaited = true;
                 Tried::Wait(written.seen, written.reply, Effect::Some)
             }
-            Ok(written) if written.depends_on_expiry => Self::await_expiry(h, args, written.reply),
+            Ok(written) if written.depends_on_expiry => {
+                Self::await_expiry(h, args, written.reply, Effect::Some)
+            }
             Ok(written) if written.seen > h.core.committed() => {
                 Tried::Wait(written.seen, written.reply, Effect::None)
             }
@@ -251,14 +252,10 @@ impl Worker {
             self.wall.at(now).max(h.storage.partition_time())
         };
         let read = crate::worker::positioned::read(&mut h.storage, spec, args, wall);
-        if let Ok(read) = &read {
-            let bytes = size(&read.reply);
-            h.rules.charge(bytes);
-            h.heat.moved(bytes);
-        }
-        match read {
+        let tried = match read {
             Ok(read) if read.depends_on_expiry => match self.open_mutation(h, now) {
-                Ok(()) => Self::await_expiry(h, args, read.reply),
+                // Of a read nothing is left: whoever takes over can be asked instead.
+                Ok(()) => Self::await_expiry(h, args, read.reply, Effect::None),
                 // Without writes the expiry cannot be made certain.
                 Err(instead) => instead,
             },
@@ -269,7 +266,12 @@ impl Worker {
             Err(Interrupt::Cold) => Self::fetch(h),
             Err(Interrupt::Full) => Tried::Answer(Outcome::Reply(Reply::too_large())),
             Err(Interrupt::Failed(reason)) => Self::failed(&reason),
+        };
+        // One that is held is evaluated again: it costs once.
+        if let Tried::Evaluated(reply, _) | Tried::Wait(_, reply, _) = &tried {
+            h.charge_read(reply);
         }
+        tried
     }
 
     /// R1: after evaluating, before replying.
@@ -284,7 +286,7 @@ impl Worker {
     }
 
     /// R7: what a reply says to have expired is deleted first, and the reply waits for that.
-    fn await_expiry(h: &mut Hosted, args: &[&[u8]], reply: Reply) -> Tried {
+    fn await_expiry(h: &mut Hosted, args: &[&[u8]], reply: Reply, effect: Effect) -> Tried {
         // Where there is nothing to delete, the mutation's timestamp alone makes the expiry certain.
         let deleted = args
             .get(1)
@@ -292,7 +294,7 @@ impl Worker {
         match deleted {
             Ok(_) => {
                 h.awaited = true;
-                Tried::Wait(h.storage.last().next(), reply, Effect::Some)
+                Tried::Wait(h.storage.last().next(), reply, effect)
             }
             Err(Interrupt::Cold) => Self::fetch(h),
             Err(_) => Tried::Hold(None),

@@ -8,8 +8,9 @@ use crate::worker::bucket::{Again, Bucket, Waiter};
 use crate::worker::held::{Held, HeldQueue};
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo, refuse, send_on, turn_away};
 use crate::worker::requests::Requests;
-use crate::worker::rules::Rules;
+use crate::worker::rules::{Rules, size};
 use crate::worker::waiting::{Unleased, Waiting, mark_overtaken};
+use commands::Reply;
 use commit_log::{Log, Pin};
 use engine::{Haste, Partition, Ticket};
 use replication::{Action, Event, Replica, RoleKind};
@@ -165,6 +166,13 @@ impl Hosted {
             }
             (None, _) => Refused::NotPrimary(self.core.configuration().cloned()),
         }
+    }
+
+    /// A read found this.
+    pub(super) fn charge_read(&mut self, found: &Reply) {
+        let bytes = size(found);
+        self.rules.charge(bytes);
+        self.heat.moved(bytes);
     }
 
     /// The open mutation, closed; nothing if there is none, or no room for it yet.

@@ -331,13 +331,6 @@ impl Worker {
                 }
                 self.recover_orphans();
             }
-            Some(to_node::Message::Operators(operators)) => {
-                let told = Some(operators.admin_secret);
-                let before = std::mem::replace(&mut self.known.borrow_mut().admin_secret, told);
-                if before != self.known.borrow().admin_secret {
-                    self.keep_known();
-                }
-            }
         }
     }
 

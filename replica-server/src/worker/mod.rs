@@ -1,7 +1,7 @@
 //! The worker: one thread that owns this node's replicas and does their network, parsing, evaluation, commit and replies.
 //!
 //! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held`, `waiting` and `bucket` (what cannot run or be answered
-//! yet), `stale` (reads at secondaries), `requests` (what was done before is not done again), `rules` (what a table's commands must obey), `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
+//! yet), `stale` (reads at secondaries), `requests` (what was done before is not done again), `rules` (what a table's commands must obey), `passwords`, `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
 //!
 //! Nothing here blocks on a disk: logs and storage have threads of their own and answer through the inbox.
 
@@ -11,6 +11,7 @@ mod execute;
 pub(crate) mod held;
 pub(crate) mod hosted;
 mod inputs;
+mod passwords;
 pub(crate) mod perform;
 mod positioned;
 pub(crate) mod reply;
@@ -23,7 +24,7 @@ mod waiting;
 pub(crate) use catalogue::{Finder, Found};
 
 use crate::clock::{self, WallClock};
-use crate::cluster::Known;
+use crate::cluster::{Known, Table};
 use crate::directory::DataDirectory;
 use crate::disk_use::DiskUse;
 use crate::inbox::Input;
@@ -33,10 +34,11 @@ use crate::peers::beacons::Beacons;
 use crate::peers::checkpoint::Pace;
 use crate::peers::kept::KeptCheckpoints;
 use crate::peers::{Arrivals, Peers};
+use crate::ports::Reach;
 use crate::room::Room;
-use crate::services::data::same_secret;
 use crate::slow_log::SlowCommands;
 use crate::worker::hosted::Hosted;
+use crate::worker::passwords::Passwords;
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
 use crate::worker::stale::StaleReads;
 use crate::worker::timers::Timers;
@@ -49,7 +51,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use types::{Ballot, Instant, PartitionId};
 
 /// The node's leases, shared with the beacon thread.
@@ -96,6 +98,8 @@ pub(crate) struct Worker {
     pub(crate) disk_use: DiskUse,
     /// Whether new data is taken.
     pub(crate) room: Cell<Room>,
+    /// Who may use tables without a password.
+    reach: Reach,
     /// Some replica has another role.
     pub(crate) roles_changed: Notify,
     /// What transfers to learners may send.
@@ -111,10 +115,7 @@ pub(crate) struct Worker {
     pub(crate) counted: Counted,
     pub(crate) timings: Arc<Timings>,
     pub(crate) slow_commands: SlowCommands,
-    /// Passwords are checked beside the worker's thread, one at a time: guessing costs the other clients nothing.
-    pub(crate) password_checks: Semaphore,
-    /// What fitted last, by what is kept of it: clients that come back in crowds need no hash each. Of tables that are gone it is left behind.
-    fitting_passwords: RefCell<HashMap<String, String>>,
+    pub(crate) passwords: Passwords,
     /// The meta leader that was joined last has lost its store.
     pub(crate) meta_lost_all: Cell<bool>,
 }
@@ -158,6 +159,7 @@ pub(crate) struct Parts {
     pub(crate) kept_checkpoints: KeptCheckpoints,
     pub(crate) timings: Arc<Timings>,
     pub(crate) slow_commands: SlowCommands,
+    pub(crate) reach: Reach,
 }
 
 impl Worker {
@@ -185,6 +187,7 @@ impl Worker {
             stale_reads: StaleReads::default(),
             disk_use: DiskUse::default(),
             room: Cell::default(),
+            reach: parts.reach,
             roles_changed: Notify::new(),
             learn_pace: parts.learn_pace,
             arrivals: parts.arrivals,
@@ -194,28 +197,19 @@ impl Worker {
             counted: Counted::default(),
             timings: parts.timings,
             slow_commands: parts.slow_commands,
-            password_checks: Semaphore::new(1),
-            fitting_passwords: RefCell::default(),
+            passwords: Passwords::default(),
             meta_lost_all: Cell::new(false),
         })
     }
 
-    /// Whether `given` is the password of which `kept` is kept.
-    pub(crate) async fn password_fits(&self, given: String, kept: String) -> bool {
-        let known = self.fitting_passwords.borrow().get(&kept).cloned();
-        if known.is_some_and(|known| same_secret(&given, &known)) {
-            return true;
-        }
-        let Ok(_turn) = self.password_checks.acquire().await else {
-            return false;
-        };
-        let (asked, of) = (given.clone(), kept.clone());
-        let fits = tokio::task::spawn_blocking(move || proto::password::fits(&asked, &of));
-        let fits = fits.await.unwrap_or(false);
-        if fits {
-            self.fitting_passwords.borrow_mut().insert(kept, given);
-        }
-        fits
+    /// Why nobody may use a table here that anybody could use, if so.
+    pub(crate) fn closed_to_others(&self, table: &Table) -> Option<String> {
+        (table.password.is_empty() && self.reach == Reach::Guarded).then(|| {
+            let name = &table.name;
+            format!(
+                "table '{name}' has no password, and this server is reached from other machines: give it one, or set allow_unauthenticated = true"
+            )
+        })
     }
 
     /// The replica of a partition, if this node has one.

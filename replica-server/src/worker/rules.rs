@@ -93,11 +93,26 @@ fn over(whole: u64, what: &str) -> Refused {
 /// About how many bytes a read found.
 pub(super) fn size(reply: &Reply) -> usize {
     match reply {
-        Reply::Bulk(value) => value.len(),
-        Reply::Array(items) => items.iter().map(size).sum(),
-        _ => 8,
+        Reply::Bulk(value) | Reply::Text(value) | Reply::Error(value) => value.len(),
+        Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
+            items.iter().map(size).sum()
+        }
+        Reply::Map(pairs) | Reply::Pairs(pairs) => pairs
+            .iter()
+            .map(|(first, second)| size(first) + size(second))
+            .sum(),
+        Reply::Ok
+        | Reply::Simple(_)
+        | Reply::Integer(_)
+        | Reply::Double(_)
+        | Reply::Boolean(_)
+        | Reply::Nil
+        | Reply::NilArray => 8,
     }
 }
+
+/// For how many seconds at most others wait for what was overdrawn: also by a value larger than that, and by many at once.
+const LONGEST_DEBT: f64 = 10.0;
 
 /// What may be taken now; it fills up at a rate, to the amount of a second. One taking may overdraw it: the next has to wait for that.
 struct Bucket {
@@ -135,7 +150,7 @@ impl Bucket {
 
     fn take(&mut self, amount: usize) {
         if self.rate > 0.0 {
-            self.left -= amount as f64;
+            self.left = (self.left - amount as f64).max(-LONGEST_DEBT * self.rate);
         }
     }
 }
@@ -211,6 +226,34 @@ mod tests {
         bucket.take(350);
         assert!(!bucket.has_some(ms(2500)));
         assert!(bucket.has_some(ms(2600)));
+    }
+
+    #[test]
+    fn however_much_was_overdrawn_others_wait_for_some_seconds_only() {
+        let mut bucket = Bucket::of_share(100, 1);
+        assert!(bucket.has_some(ms(0)));
+        for _ in 0..400 {
+            bucket.take(1 << 30);
+        }
+        assert!(!bucket.has_some(ms(9_900)));
+        assert!(bucket.has_some(ms(10_100)));
+    }
+
+    #[test]
+    fn a_reply_of_any_kind_is_as_large_as_what_is_in_it() {
+        let value = || Reply::bulk(&[b'v'; 1000]);
+        let pairs = || vec![(Reply::bulk(b"field"), value())];
+        for (reply, bytes) in [
+            (value(), 1000),
+            (Reply::Array(vec![value(), Reply::Nil]), 1008),
+            (Reply::Set(vec![value()]), 1000),
+            (Reply::Map(pairs()), 1005),
+            (Reply::Pairs(pairs()), 1005),
+            (Reply::Array(vec![Reply::Map(pairs())]), 1005),
+            (Reply::Integer(7), 8),
+        ] {
+            assert_eq!(size(&reply), bytes, "{reply:?}");
+        }
     }
 
     #[test]

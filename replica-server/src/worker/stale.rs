@@ -9,7 +9,6 @@ use crate::worker::execute::Tried;
 use crate::worker::hosted::Hosted;
 use crate::worker::positioned;
 use crate::worker::reply::{Age, Delivery, Outcome, Refused};
-use crate::worker::rules::size;
 use commands::{CommandSpec, Interrupt, Reply};
 use replication::{Event, Refusal, RoleKind};
 use std::cell::Cell;
@@ -97,7 +96,7 @@ impl Worker {
             Ok(read) if read.seen > h.storage.committed() => Tried::Hold(None),
             Ok(read) => {
                 count(&self.stale_reads.answered);
-                h.heat.moved(size(&read.reply));
+                h.charge_read(&read.reply);
                 Tried::Evaluated(read.reply, clock::now())
             }
             Err(Interrupt::Cold) => Self::fetch(h),

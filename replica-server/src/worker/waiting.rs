@@ -38,7 +38,12 @@ pub(crate) fn mark_overtaken(buckets: &mut [(Decree, Bucket)], sent: Decree) {
                         None => everything || !written.is_empty(),
                     }
                 }
-                Again::BySender(_) | Again::Never => false,
+                // A write that has no name, because nobody else had a copy when it came.
+                Again::BySender(_) => {
+                    everything = true;
+                    false
+                }
+                Again::Never => false,
             };
             if overtaken {
                 waiter.again = Again::Never;
@@ -255,13 +260,25 @@ mod tests {
         }
     }
 
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Writes {
+        Named,
+        Unnamed,
+    }
+
     /// What becomes of commands that waited for a decree each, of which those up to 5 were sent.
     fn overtaken(commands: &[(u64, &[&[u8]])]) -> Vec<bool> {
+        overtaken_by(Writes::Named, commands)
+    }
+
+    fn overtaken_by(writes: Writes, commands: &[(u64, &[&[u8]])]) -> Vec<bool> {
         let mut waiting = Waiting::default();
         for &(decree, args) in commands {
             let to = ReplyTo::Resp(Sink::new(|_| {}), Rc::new(Nowhere), None);
             let spec = commands::resolve(args).unwrap();
-            if spec.is_write() {
+            if spec.is_write() && writes == Writes::Unnamed {
+                waiting.push(Decree(decree), waiter(1));
+            } else if spec.is_write() {
                 let answer = (to, Reply::Ok, Instant::default());
                 waiting.push_kept(Decree(decree), answer, Some(request()), spec, args);
             } else {
@@ -297,6 +314,15 @@ mod tests {
         let (size, flush) = ([&b"DBSIZE"[..]], [&b"FLUSHDB"[..]]);
         assert_eq!(overtaken(&[(4, &size), (5, &other)]), [true, false]);
         assert_eq!(overtaken(&[(4, &get), (5, &flush)]), [true, false]);
+    }
+
+    #[test]
+    fn a_read_is_not_asked_again_either_behind_a_later_write_that_has_no_name() {
+        let (get, set) = ([&b"GET"[..], b"k"], [&b"SET"[..], b"k", b"v"]);
+        let overtaken = |commands: &[_]| overtaken_by(Writes::Unnamed, commands);
+        assert_eq!(overtaken(&[(4, &get), (5, &set)]), [true, false]);
+        assert_eq!(overtaken(&[(4, &set), (4, &get)]), [false, false]);
+        assert_eq!(overtaken(&[(4, &get), (6, &set)]), [false, false]);
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use crate::codec::decode;
 use crate::sink::{Answer, Sink};
+use bytes::Bytes;
 use commands::Reply;
 use commands::table::Gather;
 use std::cell::RefCell;
 use std::rc::Rc;
+
+/// How a backend's error begins that does not say whether the write took effect.
+const UNKNOWN: &[u8] = b"ERR the outcome";
 
 /// A reply that is being put together.
 struct Gathering {
@@ -99,32 +103,46 @@ impl Gathering {
         })
     }
 
-    /// If some have failed: how many and, of the first, which and why, with its code in front.
+    /// If some have failed: how many, what became of the others, and of one of them which and why.
     fn failure(&self) -> Option<Reply> {
-        let mut errors = self.replies.iter().zip(&self.partitions).filter_map(
-            |(reply, partition)| match reply {
+        let errors: Vec<(u32, &Bytes)> = self
+            .replies
+            .iter()
+            .zip(&self.partitions)
+            .filter_map(|(reply, partition)| match reply {
                 Some(Reply::Error(text)) => Some((*partition, text)),
                 _ => None,
-            },
-        );
-        let (partition, first) = errors.next()?;
-        let (mut failed, mut alike) = (1, true);
-        for (_, other) in errors {
-            failed += 1;
-            alike &= other == first;
-        }
-        if alike && failed == self.partitions.len() {
+            })
+            .collect();
+        let (&(_, first), all) = (errors.first()?, self.partitions.len());
+        let (failed, everywhere) = (errors.len(), errors.len() == all);
+        if everywhere && errors.iter().all(|(_, text)| *text == first) {
             return Some(Reply::Error(first.clone()));
         }
-        let first = String::from_utf8_lossy(first);
-        let (code, reason) = first.split_once(' ').unwrap_or(("ERR", &first));
-        let others = match (failed == self.partitions.len(), self.writes) {
-            (true, _) | (false, false) => "",
-            (false, true) => "; it has taken effect on the others",
+        let unknown = |&&(_, text): &&(u32, &Bytes)| text.starts_with(UNKNOWN);
+        let (shown, unknown) = if self.writes {
+            let shown = errors.iter().find(unknown).or(errors.first());
+            (shown, errors.iter().filter(unknown).count())
+        } else {
+            (errors.first(), 0)
+        };
+        let &(partition, text) = shown?;
+        let text = String::from_utf8_lossy(text);
+        let mut became = String::new();
+        if unknown > 0 {
+            became = format!("; it may have taken effect on {unknown} of them");
+        }
+        if self.writes && !everywhere {
+            became += "; it has taken effect on the others";
+        }
+        // Who reads TRYAGAIN and its like sends the whole command again: only if nothing took effect anywhere.
+        let (code, reason) = if became.is_empty() {
+            text.split_once(' ').unwrap_or(("ERR", &text))
+        } else {
+            ("ERR", text.strip_prefix("ERR ").unwrap_or(&text))
         };
         Some(Reply::error(format!(
-            "{code} failed on {failed} of {} partitions{others}; partition {partition}: {reason}",
-            self.partitions.len(),
+            "{code} failed on {failed} of {all} partitions{became}; partition {partition}: {reason}"
         )))
     }
 }

@@ -286,6 +286,7 @@ pub(super) fn no_table(name: &str, error: &OpenTableError) -> Reply {
     match error {
         OpenTableError::PasswordRequired | OpenTableError::WrongPassword => locked(),
         OpenTableError::NoSuchTable => Reply::error(format!("ERR no such table '{name}'")),
+        OpenTableError::Denied(reason) => Reply::error(format!("DENIED {reason}")),
         OpenTableError::Unavailable(reason) => Reply::error(format!(
             "CLUSTERDOWN table '{name}' cannot be opened: {reason}"
         )),
@@ -303,6 +304,8 @@ fn refused(name: &[u8], failure: &Failure) -> Reply {
         Failure::Table(OpenTableError::NoSuchTable) => {
             Reply::error(format!("WRONGPASS no such table '{}'", shown(name)))
         }
-        Failure::Table(error @ OpenTableError::Unavailable(_)) => no_table(&shown(name), error),
+        Failure::Table(error @ (OpenTableError::Denied(_) | OpenTableError::Unavailable(_))) => {
+            no_table(&shown(name), error)
+        }
     }
 }

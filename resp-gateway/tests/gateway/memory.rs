@@ -16,8 +16,8 @@ use types::{Decree, NodeId, SlotRange, Timestamp};
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) tables: Vec<(String, Option<String>, Rc<Table>)>,
-    /// Commands on this partition fail with this error.
-    pub(crate) failing: Cell<Option<(u32, &'static str)>>,
+    /// Commands on these partitions fail, each with its error.
+    pub(crate) failing: RefCell<Vec<(u32, &'static str)>>,
     /// Answers are kept in `held` until somebody lets them out.
     pub(crate) holding: Cell<bool>,
     pub(crate) held: RefCell<Vec<(Sink, Reply)>>,
@@ -126,10 +126,13 @@ impl Backend for Memory {
 
     fn execute(&self, table: &Self::Table, request: Request<'_>, sink: Sink) {
         self.started.set(self.started.get() + 1);
-        let reply = match self.failing.get() {
-            Some((partition, error)) if partition == request.partition => Reply::error(error),
-            _ => Self::evaluate(table, &request),
+        let failing = self.failing.borrow();
+        let error = failing.iter().find(|(at, _)| *at == request.partition);
+        let reply = match error {
+            Some((_, error)) => Reply::error(*error),
+            None => Self::evaluate(table, &request),
         };
+        drop(failing);
         if self.holding.get() {
             self.held.borrow_mut().push((sink, reply));
         } else {

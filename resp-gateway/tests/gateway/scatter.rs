@@ -49,20 +49,46 @@ fn a_partition_that_fails_is_named_and_so_is_what_became_of_the_others() {
     let gateway = Gateway::start();
     let mut client = gateway.connect();
     let keys = key_of_each_partition();
-    gateway.tell(|memory| memory.failing.set(Some((3, "TRYAGAIN no leases"))));
+    let fail = |errors: &'static [(u32, &str)]| {
+        gateway.tell(|memory| *memory.failing.borrow_mut() = errors.to_vec());
+    };
+    fail(&[(3, "TRYAGAIN no leases; nothing took effect")]);
     assert_eq!(
         client.ask(&format!("MSET {} 1 {} 2 {} 3", keys[2], keys[3], keys[4])),
-        "-TRYAGAIN failed on 1 of 3 partitions; it has taken effect on the others; partition 3: no leases\r\n"
+        "-ERR failed on 1 of 3 partitions; it has taken effect on the others; partition 3: TRYAGAIN no leases; nothing took effect\r\n",
+        "who tries again by himself would do the done part again"
     );
     assert_eq!(
         client.ask(&format!("MGET {} {}", keys[2], keys[3])),
-        "-TRYAGAIN failed on 1 of 2 partitions; partition 3: no leases\r\n"
+        "-TRYAGAIN failed on 1 of 2 partitions; partition 3: no leases; nothing took effect\r\n"
     );
     assert_eq!(
         client.ask(&format!("GET {}", keys[3])),
-        "-TRYAGAIN no leases\r\n"
+        "-TRYAGAIN no leases; nothing took effect\r\n"
     );
     assert_eq!(client.ask(&format!("GET {}", keys[4])), "$1\r\n3\r\n");
+
+    fail(&[
+        (3, "TRYAGAIN no leases; nothing took effect"),
+        (4, "ERR the outcome is unknown: its primary died"),
+    ]);
+    assert_eq!(
+        client.ask(&format!("MSET {} 1 {} 2", keys[3], keys[4])),
+        "-ERR failed on 2 of 2 partitions; it may have taken effect on 1 of them; partition 4: the outcome is unknown: its primary died\r\n"
+    );
+    assert_eq!(
+        client.ask(&format!("DEL {} {} {}", keys[2], keys[3], keys[4])),
+        "-ERR failed on 2 of 3 partitions; it may have taken effect on 1 of them; it has taken effect on the others; partition 4: the outcome is unknown: its primary died\r\n"
+    );
+
+    fail(&[
+        (3, "TRYAGAIN no leases; nothing took effect"),
+        (4, "NOREPLICAS 1 of 2"),
+    ]);
+    assert_eq!(
+        client.ask(&format!("MSET {} 1 {} 2", keys[3], keys[4])),
+        "-TRYAGAIN failed on 2 of 2 partitions; partition 3: no leases; nothing took effect\r\n"
+    );
 }
 
 #[test]

@@ -302,12 +302,7 @@ fn obey(node: u64, told: ToNode, disk: &Shared, world: &World) {
     let key = |id: Option<PartitionId>| id.map_or((0, 0), |id| (id.table, id.index));
     let mut disk = locked(disk);
     match told.message {
-        None
-        | Some(
-            to_node::Message::Welcome(_)
-            | to_node::Message::Cluster(_)
-            | to_node::Message::Operators(_),
-        ) => {}
+        None | Some(to_node::Message::Welcome(_) | to_node::Message::Cluster(_)) => {}
         Some(to_node::Message::Open(open)) => {
             disk.replicas.entry(key(open.partition)).or_default();
             disk.say(from_node::Message::Opened(Opened {
