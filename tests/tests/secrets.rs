@@ -1,7 +1,8 @@
 //! No call of a service for operators is answered without the admin secret, and none between servers without the cluster's: every one
 //! that the .proto files name, also one that was added a moment ago.
 
-use proto::peer::{DigestRequest, Greeting};
+use proto::peer::checkpoint_part::Part;
+use proto::peer::{CheckpointPart, CheckpointStart, DigestRequest, Greeting};
 use proto::secret::ADMIN_SECRET;
 use tests::doors::runtime;
 use tests::program::{self, command};
@@ -99,12 +100,22 @@ fn no_call_is_answered_without_the_secret_that_it_needs() {
                 cluster_secret: wrong.into(),
                 ..Greeting::default()
             };
-            // Each begins with a greeting as this one does.
-            let message = DigestRequest {
-                greeting: Some(greeting),
-                ..DigestRequest::default()
+            let greeting = Some(greeting);
+            let code = if call.ends_with("/Checkpoint") {
+                let start = CheckpointStart {
+                    greeting,
+                    ..CheckpointStart::default()
+                };
+                let part = Some(Part::Start(start));
+                answer(&replica, &call, CheckpointPart { part }, Some(ADMIN))
+            } else {
+                // The others begin with a greeting as this one does.
+                let message = DigestRequest {
+                    greeting,
+                    ..DigestRequest::default()
+                };
+                answer(&replica, &call, message, Some(ADMIN))
             };
-            let code = answer(&replica, &call, message, Some(ADMIN));
             // Beacons have a port of their own.
             let wanted = if call.ends_with("/Beacons") {
                 Code::Unimplemented
