@@ -475,6 +475,8 @@ fn a_table_that_was_dropped_stays_dropped_and_can_be_recalled() {
     cluster.stored();
     let told = rebuild(&mut cluster, &[], None).1.unwrap().unwrap();
     rebuild(&mut cluster, &[], Some(&told.word));
+    // all of it, and that it is all
+    cluster.stored();
     cluster.stored();
     assert_eq!(cluster.cluster.table("t").unwrap().id, TableId(1));
     assert_eq!(cluster.cluster.table("other"), None);
