@@ -11,7 +11,8 @@ use tests::fleet::{Fleet, FleetOptions};
 use tests::poll::eventually;
 use tulpar_client::{Client, ClientOptions};
 
-const DISK: u64 = 512;
+/// In MiB; takes room only as it is written.
+const DISK: u64 = 2048;
 
 fn get(port: &str) -> Result<Option<String>, String> {
     let mut connection = try_redis(port).map_err(|error| error.to_string())?;
