@@ -1,16 +1,13 @@
 //! What operators see of a cluster in the shell, on terminals of any width and in scripts. Real processes.
 
-use proto::inspect::HotRequest;
-use proto::inspect::inspect_client::InspectClient;
 use redis::{Connection, RedisResult, Value, cmd};
 use tests::cluster::{Cluster, Options};
-use tests::doors::{redis, runtime};
+use tests::doors::redis;
 use tests::eventually;
 use tests::fleet::cluster::TABLE;
 use tests::fleet::{Fleet, FleetOptions};
 use tests::program::{self, Ended};
 use tests::terminal::{self, Shown};
-use tonic::transport::Endpoint;
 
 fn in_terminal(cluster: &Cluster, columns: u16, arguments: &[&str]) -> Shown {
     let shell = program::command(["shell", "--meta", &cluster.meta()].iter().chain(arguments));
@@ -266,59 +263,6 @@ fn a_write_that_waits_for_its_commit_is_slow() {
         .find(|command| command["command"] == serde_json::json!(["set", "k", "slow"]))
         .unwrap_or_else(|| panic!("not in {told}"));
     assert_eq!(slow["server"], placed.primary.as_str());
-}
-
-#[test]
-fn what_operators_ask_of_replica_servers_needs_the_admin_secret() {
-    let mut fleet = Fleet::start(FleetOptions {
-        partitions: 1,
-        namespaces: false,
-        ..FleetOptions::default()
-    });
-    let replica = fleet
-        .server("replica-1")
-        .grpc
-        .expect("it has a port")
-        .reached;
-    let ask = |secret: &str| {
-        let mut request = tonic::Request::new(HotRequest::default());
-        let secret = secret.parse().expect("plain text");
-        request.metadata_mut().insert("admin-secret", secret);
-        runtime().block_on(async {
-            let server = Endpoint::from_shared(format!("http://{replica}"));
-            let channel = server.expect("an address").connect().await;
-            let mut client = InspectClient::new(channel.expect("it listens"));
-            client.hot(request).await.map_err(|status| status.code())
-        })
-    };
-    assert!(ask("").is_ok(), "there is no secret yet");
-    let meta = fleet.server_mut("meta-1");
-    meta.kill();
-    meta.setting("admin_secret = \"open sesame\"\n")
-        .expect("its configuration is a file");
-    meta.start().expect("it starts again");
-    eventually("the replica server has heard of the secret", || {
-        let refused = ask("open");
-        match refused.err() {
-            Some(tonic::Code::Unauthenticated) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    });
-    assert!(ask("open sesame").is_ok());
-    let meta = fleet.meta();
-    let with = |secret: &str| {
-        let words = [
-            "shell",
-            "--meta",
-            &meta,
-            "--admin-secret",
-            secret,
-            "slowlog",
-        ];
-        program::run(&mut program::command(words))
-    };
-    assert_eq!(with("open sesame").status.code(), Some(0));
-    assert_eq!(with("open").status.code(), Some(1));
 }
 
 #[test]

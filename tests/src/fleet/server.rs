@@ -98,12 +98,6 @@ impl Server {
         std::fs::write(&self.config, text)
     }
 
-    /// Adds lines to its configuration file, for its next start.
-    pub fn setting(&self, lines: &str) -> std::io::Result<()> {
-        let text = std::fs::read_to_string(&self.config)?;
-        std::fs::write(&self.config, format!("{text}\n{lines}"))
-    }
-
     /// Puts proxies before its ports. Others are told of them only if it was not configured yet.
     pub fn put_behind_proxies(&mut self) -> std::io::Result<()> {
         for port in self.grpc.iter_mut().chain(&mut self.redis) {
