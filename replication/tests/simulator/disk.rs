@@ -10,6 +10,17 @@ use bytes::Bytes;
 use replication::Flush;
 use types::{Ballot, Decree, Durability, LearnSignature, Mutation, PartitionId, RecordBody};
 
+/// What a power failure left of a copy.
+#[derive(Clone, Copy)]
+pub(crate) struct Remains {
+    /// The highest ballot of the records that are left.
+    pub(crate) last_ballot: Ballot,
+    /// Up to where it has mutations, in the log or in `RocksDB`.
+    pub(crate) prepared: Decree,
+    /// Up to where `RocksDB` has them.
+    pub(crate) applied: Decree,
+}
+
 pub(crate) struct Disk {
     partition: PartitionId,
     durability: Durability,
@@ -34,6 +45,8 @@ pub(crate) struct Disk {
     deletion_damaged: bool,
     /// The copy that was last lost that way: whatever still names it names nothing.
     pub(crate) ruined: Option<LearnSignature>,
+    /// The highest ballot of a mutation that the last start was shown.
+    last_ballot: Ballot,
     /// At the last start the log found what it should not have, or did not find what it should have.
     pub(crate) contradiction: Option<String>,
 }
@@ -56,6 +69,7 @@ impl Disk {
             damaged: false,
             deletion_damaged: false,
             ruined: None,
+            last_ballot: Ballot::ZERO,
             contradiction: None,
         }
     }
@@ -151,7 +165,23 @@ impl Disk {
             Shown::Live => records,
             Shown::Appended => self.appended.iter().map(|(_, body)| body.clone()).collect(),
         };
+        let mutations = records.iter().filter_map(RecordBody::mutation);
+        let last_ballot = mutations.map(|mutation| mutation.ballot).max();
+        self.last_ballot = last_ballot.unwrap_or_default();
         (found, records)
+    }
+
+    /// What is left of a copy whose machine stopped with prepares unsynced, as C6 compares such copies.
+    pub(crate) fn remains(&self) -> Remains {
+        let applied = self.rocksdb.applied;
+        let mutations = self.safe.mutations.range(applied.next()..);
+        let above = mutations.zip(applied.next().0..);
+        let unbroken = above.take_while(|((at, _), next)| at.0 == *next).count();
+        Remains {
+            last_ballot: self.last_ballot,
+            prepared: Decree(applied.0 + unbroken as u64),
+            applied,
+        }
     }
 
     /// Only what was damaged may be found so.

@@ -133,17 +133,17 @@ impl World {
         self.partitions[partition].store(configuration);
     }
 
-    /// C6: a survivor is stored alone. What none of those has among whom it was chosen is lost, and nobody promised otherwise.
+    /// C6: a survivor is stored alone. What the largest of those does not have among whom it was chosen is lost, and nobody promised
+    /// otherwise.
     pub(crate) fn store_survivor(
         &mut self,
         partition: usize,
         configuration: &Configuration,
         among: &[usize],
     ) {
-        let kept = |&node| acknowledged_is_everywhere::kept(self, At { node, partition });
-        let best = among.iter().map(kept).max().unwrap_or_default();
+        let promised = acknowledged_is_everywhere::promised(self, partition, among);
         let this = &mut self.partitions[partition];
-        this.observer.forgive(best);
+        this.observer.forgive(promised);
         this.store(configuration);
         let node = index(configuration.primary.node);
         acknowledged_is_everywhere::on_survivor(self, At { node, partition });

@@ -3,6 +3,7 @@
 //! force and when a member starts. (A deposed primary may still hear that its last decree is everywhere; its former members may
 //! have begun to learn anew by then.)
 
+use crate::disk::Remains;
 use crate::node::index;
 use crate::site::At;
 use crate::world::World;
@@ -37,8 +38,30 @@ pub(crate) fn on_start(world: &mut World, partition: usize) {
     }
 }
 
+/// C6: up to where what clients were told must outlive a loss of power that took something from each of these copies: what the largest of
+/// them has, by the ballot of its last record, then by its length. Another one may have more that was acknowledged: a longer list, whose
+/// records under that ballot were not synced yet, while those under a lower one were. As the largest lacks it, it was not synced at
+/// every member, and nothing else is promised. (A copy that is shorter than what another has applied is never the largest.)
+pub(crate) fn promised(world: &World, partition: usize, among: &[usize]) -> Decree {
+    let sites = || among.iter().map(|&node| At { node, partition });
+    let remains = |at| world.site(at).disk.remains();
+    let applied = sites().map(|at| remains(at).applied).max();
+    let size = |at| {
+        let Remains {
+            last_ballot,
+            prepared,
+            ..
+        } = remains(at);
+        (Some(prepared) >= applied, last_ballot, prepared)
+    };
+    let largest = sites().map(size).max();
+    let largest = sites().filter(|&at| Some(size(at)) == largest);
+    let kept = largest.map(|at| kept(world, at)).min();
+    kept.unwrap_or_default()
+}
+
 /// Up to where a site's disk has what clients were told.
-pub(crate) fn kept(world: &World, at: At) -> Decree {
+fn kept(world: &World, at: At) -> Decree {
     let to = world.partitions[at.partition].observer.acknowledged;
     let missing = first_missing(world, at, Decree(1), to);
     missing.map_or(to, Decree::previous)

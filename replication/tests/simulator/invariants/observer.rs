@@ -23,14 +23,14 @@ pub(crate) struct Observer {
     pub(crate) told: Seen,
     /// Since when they know it, newest last.
     pub(crate) tellings: VecDeque<(u64, Seen)>,
-    /// All machines lost their power at once, in `buffered`: what no copy has synced may be gone.
+    /// All machines lost their power at once, in `buffered`: what was not synced at every member may be gone.
     pub(crate) at_risk: bool,
     /// The digest of everything that was ever in a log, by ballot and decree.
     pub(crate) bytes: BTreeMap<(Ballot, Decree), u64>,
 }
 
 impl Observer {
-    /// All members lost what was not synced: of what was said, that which no copy has does not bind any more.
+    /// All members lost what was not synced: of what was said, that which the best copy does not have does not bind any more.
     pub(crate) fn forgive(&mut self, best: Decree) {
         if !std::mem::take(&mut self.at_risk) {
             return;
