@@ -38,10 +38,12 @@ impl Run {
     }
 }
 
-/// The kinds of records of which only the newest counts, in the order in which recovery shows them behind the mutations.
+/// The kinds of records of which only the newest counts, in the order in which recovery shows them behind the mutations. A deletion
+/// comes first: what was there before it is gone, so whatever stands beside it came after it, and is not cancelled by it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum MarkKind {
     Reset,
+    Deleted,
     Truncate,
     Ready,
     Ballot,
@@ -49,7 +51,6 @@ pub(crate) enum MarkKind {
     Proposed,
     Boot,
     Quarantined,
-    Deleted,
 }
 
 /// The newest record of a kind, and the segment that has it.

@@ -105,6 +105,23 @@ fn only_truncates_and_resets_cancel_what_a_later_record_of_a_decree_does_not() {
 }
 
 #[test]
+fn what_follows_a_deletion_is_shown_behind_it_and_not_cancelled_by_it() {
+    for durability in BOTH {
+        let deleted = record(P, RecordBody::Deleted);
+        let disk = written(
+            &[
+                &[created(P), ballot(P, 1), mutation(P, 1, 1, "one")],
+                std::slice::from_ref(&deleted),
+                &[ballot(P, 2)],
+            ],
+            durability,
+        );
+        let opened = open(&disk, &options(durability));
+        assert_eq!(opened.records, [deleted, ballot(P, 2)]);
+    }
+}
+
+#[test]
 fn a_deleted_partition_leaves_its_deletion_alone() {
     let disk = written(
         &[
