@@ -15,15 +15,19 @@ fn three_buffered_copies() -> Driver {
     Driver::with_specification(3, buffered)
 }
 
-#[test]
-fn when_every_member_lost_writes_in_a_power_failure_the_one_with_the_most_goes_on_alone() {
-    let mut cluster = three_buffered_copies();
-    let lost = |last_ballot: u64, prepared: u64| ReplicaReport {
+/// A copy that lost unsynced writes: the ballot of its last record, and up to where it has mutations.
+fn lost(last_ballot: u64, prepared: u64) -> ReplicaReport {
+    ReplicaReport {
         soundness: Soundness::Unsynced,
         last_ballot: Ballot(last_ballot),
         prepared: Decree(prepared),
         ..replica(p(0), 1)
-    };
+    }
+}
+
+#[test]
+fn when_every_member_lost_writes_in_a_power_failure_the_one_with_the_most_goes_on_alone() {
+    let mut cluster = three_buffered_copies();
     assert_eq!(cluster.report(1, lost(1, 7)), []);
     assert_eq!(cluster.report(2, lost(1, 9)), []);
     let recovered = Configuration {
@@ -58,12 +62,6 @@ fn when_every_member_lost_writes_in_a_power_failure_the_one_with_the_most_goes_o
 #[test]
 fn a_longer_list_of_a_lower_ballot_does_not_make_a_copy_the_largest() {
     let mut cluster = three_buffered_copies();
-    let lost = |last_ballot: u64, prepared: u64| ReplicaReport {
-        soundness: Soundness::Unsynced,
-        last_ballot: Ballot(last_ballot),
-        prepared: Decree(prepared),
-        ..replica(p(0), 1)
-    };
     assert_eq!(cluster.report(1, lost(7, 404)), []);
     assert_eq!(cluster.report(2, lost(8, 404)), []);
     let finding = Finding::Recovered {
