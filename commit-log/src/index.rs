@@ -166,8 +166,8 @@ impl Index {
             RecordBody::Truncate { ballot, decree } if !restated => {
                 partition.truncate(ballot, decree);
             }
-            RecordBody::Reset { base, kind, .. } if !restated => {
-                partition.reset(base, kind);
+            RecordBody::Reset { base, .. } if !restated => {
+                partition.reset(base);
                 dropped = &[MarkKind::Truncate, MarkKind::Ready, MarkKind::Deleted];
                 if recovering {
                     partition.durable = on_disk;

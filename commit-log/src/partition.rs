@@ -6,7 +6,7 @@
 
 use crate::Position;
 use std::collections::VecDeque;
-use types::{Ballot, Decree, LearnKind, RecordBody};
+use types::{Ballot, Decree, RecordBody};
 
 /// How much log may lie between two places of a run.
 const PLACE_EVERY: u32 = 64 << 10;
@@ -183,15 +183,14 @@ impl Partition {
     }
 
     /// Records above `base` are gone (L4); so are the marks that belonged to an earlier learn.
-    pub(crate) fn reset(&mut self, base: Decree, kind: LearnKind) {
+    pub(crate) fn reset(&mut self, base: Decree) {
         self.cut_runs(base, |_| true);
         for holding in &mut self.holdings {
             holding.needed = holding.needed.min(base);
         }
-        if kind == LearnKind::Checkpoint {
-            // The RocksDB that had more is on its way out.
-            self.durable = self.durable.min(base);
-        }
+        // A RocksDB that had more is gone or on its way out: one that a checkpoint replaces, or a deleted copy's whose last flush
+        // ended behind the deletion.
+        self.durable = self.durable.min(base);
     }
 
     /// Nothing of what was there counts any more.

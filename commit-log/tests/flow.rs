@@ -296,6 +296,25 @@ fn a_small_laggard_is_copied_forward_again_and_again() {
     }
 }
 
+/// The flush of a deleted copy may end behind its deletion; the copy that is learnt after it has nothing on disk yet.
+#[test]
+fn what_a_deleted_copy_had_on_disk_frees_nothing_of_the_next_one() {
+    for durability in [Durability::Sync, Durability::Buffered] {
+        let opened = open(&SimulatedDisk::new(), &options(durability));
+        let log = &opened.log;
+        let append = |records: &[types::Record]| assert!(log.append(records, 0).is_ok());
+        let written = |ballot| [1, 2, 3].map(|decree| mutation(P, ballot, decree, "a value"));
+        append(&[created(P)]);
+        append(&written(1));
+        append(&[record(P, RecordBody::Deleted)]);
+        log.set_durable(P, Decree(3));
+        append(&[reset(P, 2, 0, LearnKind::Log)]);
+        append(&written(2));
+        churn(log, 1, 25);
+        assert_eq!(read(log, 1), [(1, 2), (2, 2), (3, 2)]);
+    }
+}
+
 #[test]
 fn a_carried_reset_cancels_nothing_anew() {
     let (disk, options) = (SimulatedDisk::new(), options(Durability::Buffered));

@@ -158,7 +158,9 @@ impl Worker {
             EngineEvent::Durable { partition, decree } => {
                 self.with(partition, |_, h, _| {
                     h.storage.settle();
-                    h.log.set_durable(partition, decree);
+                    // What a copy that stood here before had on disk, this one has not.
+                    h.log
+                        .set_durable(partition, decree.min(h.storage.durable()));
                 });
             }
             EngineEvent::Fetched(fetched) => {
