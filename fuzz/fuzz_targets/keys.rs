@@ -8,7 +8,7 @@ use commands::effects::{self, Effects, Operation};
 use commands::garbage::Judge;
 use commands::logical::LogicalRows;
 use commands::memory::MemoryView;
-use commands::requests::Windows;
+use commands::requests::{Budget, Windows};
 use commands::rows::own::{Applied, REQUESTS};
 use commands::rows::{self, Element, Entry, Kind, ObjectId, Parsed, RowBuf};
 use commands::{View, ViewMut};
@@ -281,5 +281,5 @@ fn any_partition(now: Timestamp, written: &[(Place<'_>, &[u8])]) {
             row.escape_ascii()
         );
     }
-    let _ = Windows::restore(&mut view, now);
+    let _ = Windows::restore(&mut view, now, &Budget::new(1 << 20));
 }

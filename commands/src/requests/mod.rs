@@ -15,15 +15,18 @@
 //! done is remembered for [`LIFE`]. A sender says with each request below which sequence it will never ask again; that much is forgotten
 //! at once, and refused should it still arrive.
 //!
-//! Reading order: [`id`], `windows` (all clients of a partition), `window` (one client), `row` (its bytes), `kept` (bytes of a reply).
+//! Reading order: [`id`], `windows` (all clients of a partition), `window` (one client), `row` (its bytes), `kept` (bytes of a
+//! reply), `budget` (memory).
 //! When a reply may leave, who draws sequences, and when something is sent again is decided elsewhere.
 
+mod budget;
 mod id;
 mod kept;
 mod row;
 mod window;
 mod windows;
 
+pub use budget::Budget;
 pub use id::{Attempt, LIFE, RETRY_WINDOW, RequestId};
 pub use windows::{Verdict, Windows};
 

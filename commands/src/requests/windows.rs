@@ -1,8 +1,9 @@
 //! The windows of all clients of one partition, as its primary keeps them.
 //!
-//! What they may cost in memory is bounded. Beyond the bound the windows of clients that have been quiet for [`EARLY`] are forgotten, which
+//! What they may cost in memory is bounded, for the partition and for its node. Beyond the bound the windows of clients that have been quiet for [`EARLY`] are forgotten, which
 //! is safe since their requests would be refused by age; if that does not help, requests are refused until it does.
 
+use super::budget::{Budget, Share};
 use super::id::{LIFE, RETRY_WINDOW, RequestId, is_past};
 use super::row;
 use super::window::Window;
@@ -12,6 +13,7 @@ use crate::rows::own::REQUESTS;
 use crate::view::{Direction, Interrupt, View, ViewMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::time::Duration;
 use types::{Decree, Timestamp};
 
@@ -57,29 +59,32 @@ pub struct Windows {
     doomed: BTreeSet<(u64, u32)>,
     /// The sweep goes on behind this client.
     swept: u64,
-    bytes: usize,
+    share: Share,
     most: usize,
 }
 
-impl Default for Windows {
-    fn default() -> Self {
+impl Windows {
+    /// Of a partition at which nobody has written anything.
+    pub fn new(budget: &Rc<Budget>) -> Self {
         Self {
             clients: BTreeMap::new(),
             open: Vec::new(),
             open_replies: 0,
             doomed: BTreeSet::new(),
             swept: 0,
-            bytes: 0,
+            share: Share::of(budget),
             most: MOST,
         }
     }
-}
 
-impl Windows {
     /// As the partition's rows have them, at partition time `now`.
-    pub fn restore(view: &mut dyn View, now: Timestamp) -> Result<Self, Interrupt> {
+    pub fn restore(
+        view: &mut dyn View,
+        now: Timestamp,
+        budget: &Rc<Budget>,
+    ) -> Result<Self, Interrupt> {
         let mut found: BTreeMap<u64, Vec<row::Row>> = BTreeMap::new();
-        let mut windows = Self::default();
+        let mut windows = Self::new(budget);
         let mut foreign = false;
         view.scan(
             REQUESTS,
@@ -105,7 +110,7 @@ impl Windows {
             // its own dead rows are the window's to overwrite
             let dead = windows.take_doomed(client);
             let window = Window::restored(rows, dead);
-            windows.bytes += window.bytes();
+            windows.share.change(0, window.bytes());
             windows.clients.insert(client, window);
         }
         Ok(windows)
@@ -119,7 +124,7 @@ impl Windows {
         if let Some(window) = self.clients.get_mut(&id.client) {
             let before = window.bytes();
             window.advance(id.first_incomplete);
-            self.bytes -= before - window.bytes();
+            self.share.change(before, window.bytes());
             if id.sequence < window.first_incomplete() {
                 return Verdict::TooLate;
             }
@@ -130,13 +135,17 @@ impl Windows {
                 };
             }
         }
-        if self.bytes >= self.most {
+        if !self.has_room() {
             self.sweep(SWEPT_IN_NEED, EARLY, now);
-            if self.bytes >= self.most {
+            if !self.has_room() {
                 return Verdict::NoRoom;
             }
         }
         Verdict::New
+    }
+
+    fn has_room(&self) -> bool {
+        self.share.bytes() < self.most && self.share.may_grow()
     }
 
     /// The request was evaluated into the open mutation, which is this decree.
@@ -144,7 +153,7 @@ impl Windows {
         if !self.clients.contains_key(&id.client) {
             let dead = self.take_doomed(id.client);
             let window = Window::restored(Vec::new(), dead);
-            self.bytes += window.bytes();
+            self.share.change(0, window.bytes());
             self.clients.insert(id.client, window);
         }
         let Some(window) = self.clients.get_mut(&id.client) else {
@@ -157,7 +166,7 @@ impl Windows {
         let before = window.bytes();
         self.open_replies += window.record(id.sequence, decree, reply);
         window.advance(id.first_incomplete);
-        self.bytes = self.bytes + window.bytes() - before;
+        self.share.change(before, window.bytes());
     }
 
     /// Whether something was recorded since the last [`Self::close`].
@@ -172,7 +181,7 @@ impl Windows {
             if let Some(window) = self.clients.get_mut(&client) {
                 let before = window.bytes();
                 window.forget_open();
-                self.bytes = self.bytes + window.bytes() - before;
+                self.share.change(before, window.bytes());
             }
         }
     }
@@ -194,7 +203,7 @@ impl Windows {
             for number in stale {
                 rows.delete(&row::key(client, number));
             }
-            self.bytes = self.bytes + window.bytes() - before;
+            self.share.change(before, window.bytes());
         }
         self.sweep(SWEPT, LIFE, time);
         for _ in 0..REMOVED {
@@ -226,9 +235,9 @@ impl Windows {
             self.swept = client;
             let before = window.bytes();
             window.expire(|time| is_past(time, life, now));
-            self.bytes -= before - window.bytes();
+            self.share.change(before, window.bytes());
             if window.is_empty() {
-                self.bytes -= window.bytes();
+                self.share.change(window.bytes(), 0);
                 self.doomed
                     .extend(window.stale().map(|number| (client, number)));
                 self.clients.remove(&client);
@@ -240,7 +249,7 @@ impl Windows {
     fn with_most(most: usize) -> Self {
         Self {
             most,
-            ..Self::default()
+            ..Self::new(&Budget::new(MOST))
         }
     }
 }

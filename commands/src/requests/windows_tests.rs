@@ -4,6 +4,7 @@ use super::*;
 use crate::memory::MemoryView;
 use crate::requests::Attempt;
 use proptest::prelude::*;
+use std::ops::Range;
 
 const START: Timestamp = Timestamp(1_000_000);
 
@@ -28,13 +29,17 @@ fn done(decree: u64, reply: Reply) -> Verdict {
     }
 }
 
+fn fresh() -> Windows {
+    Windows::new(&Budget::new(MOST))
+}
+
 fn restored(rows: &MemoryView, now: Timestamp) -> Windows {
-    Windows::restore(&mut rows.clone(), now).unwrap()
+    Windows::restore(&mut rows.clone(), now, &Budget::new(MOST)).unwrap()
 }
 
 #[test]
 fn a_request_that_is_done_is_answered_and_not_repeated_before_and_after_its_mutation_is_closed() {
-    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    let (mut windows, mut rows) = (fresh(), MemoryView::new());
     assert_eq!(windows.judge(&id(1, 5, 1), START), Verdict::New);
     windows.record(&id(1, 5, 1), Decree(9), &Reply::Integer(42));
     let first = done(9, Reply::Integer(42));
@@ -47,7 +52,7 @@ fn a_request_that_is_done_is_answered_and_not_repeated_before_and_after_its_muta
 
 #[test]
 fn a_new_primary_knows_from_the_rows_what_was_done() {
-    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    let (mut windows, mut rows) = (fresh(), MemoryView::new());
     windows.record(&id(1, 5, 1), Decree(9), &Reply::Integer(42));
     windows.record(&id(1, 6, 1), Decree(9), &Reply::Ok);
     windows.close(START, &mut rows);
@@ -62,14 +67,14 @@ fn a_new_primary_knows_from_the_rows_what_was_done() {
 
 #[test]
 fn what_an_open_mutation_did_is_not_done_if_it_never_comes_to_be() {
-    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    let (mut windows, mut rows) = (fresh(), MemoryView::new());
     windows.record(&id(1, 1, 1), Decree(9), &Reply::Integer(1));
     windows.close(START, &mut rows);
-    let before = windows.bytes;
+    let before = windows.share.bytes();
     windows.record(&id(1, 2, 1), Decree(10), &Reply::Integer(2));
     windows.forget_open();
     assert!(!windows.is_open());
-    assert_eq!(windows.bytes, before);
+    assert_eq!(windows.share.bytes(), before);
     assert_eq!(windows.judge(&id(1, 2, 1), START), Verdict::New);
     assert_eq!(
         windows.judge(&id(1, 1, 1), START),
@@ -84,7 +89,7 @@ fn what_an_open_mutation_did_is_not_done_if_it_never_comes_to_be() {
 
 #[test]
 fn a_hundred_plain_writes_of_one_client_cost_one_row_of_a_few_bytes() {
-    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    let (mut windows, mut rows) = (fresh(), MemoryView::new());
     for sequence in 1..=100 {
         windows.record(&id(1, sequence, 1), Decree(9), &Reply::Ok);
     }
@@ -126,7 +131,7 @@ fn a_steady_client_overwrites_its_rows_instead_of_leaving_tombstones() {
             self.0.clear();
         }
     }
-    let (mut windows, mut rows) = (Windows::default(), Counting::default());
+    let (mut windows, mut rows) = (fresh(), Counting::default());
     for mutation in 0..1000u64 {
         for sequence in mutation * 10..mutation * 10 + 10 {
             // two mutations' worth of requests are in flight
@@ -144,7 +149,7 @@ fn a_steady_client_overwrites_its_rows_instead_of_leaving_tombstones() {
 
 #[test]
 fn what_the_sender_gave_up_is_refused_also_by_a_new_primary() {
-    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    let (mut windows, mut rows) = (fresh(), MemoryView::new());
     windows.record(&id(1, 5, 1), Decree(9), &Reply::Ok);
     windows.record(&id(1, 8, 8), Decree(9), &Reply::Ok);
     windows.close(START, &mut rows);
@@ -157,7 +162,7 @@ fn what_the_sender_gave_up_is_refused_also_by_a_new_primary() {
 
 #[test]
 fn a_request_older_than_the_retry_window_is_refused_done_or_not() {
-    let mut windows = Windows::default();
+    let mut windows = fresh();
     windows.record(&id(1, 5, 1), Decree(9), &Reply::Ok);
     assert_eq!(windows.judge(&id(1, 5, 1), at(60)), done(9, Reply::Ok));
     assert_eq!(windows.judge(&id(1, 5, 1), at(61)), Verdict::TooLate);
@@ -166,7 +171,7 @@ fn a_request_older_than_the_retry_window_is_refused_done_or_not() {
 
 #[test]
 fn windows_are_forgotten_after_their_life_and_their_rows_removed() {
-    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    let (mut windows, mut rows) = (fresh(), MemoryView::new());
     windows.record(&id(1, 5, 1), Decree(9), &Reply::Ok);
     windows.close(START, &mut rows);
     windows.record(&id(2, 1, 1), Decree(10), &Reply::Ok);
@@ -189,7 +194,7 @@ fn windows_are_forgotten_after_their_life_and_their_rows_removed() {
 
 #[test]
 fn a_client_that_comes_back_after_it_was_forgotten_keeps_its_new_rows() {
-    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    let (mut windows, mut rows) = (fresh(), MemoryView::new());
     windows.record(&id(1, 5, 1), Decree(9), &Reply::Ok);
     windows.close(START, &mut rows);
     windows.sweep(8, LIFE, at(601));
@@ -205,7 +210,7 @@ fn a_client_that_comes_back_after_it_was_forgotten_keeps_its_new_rows() {
 
 #[test]
 fn a_new_primary_that_finds_dead_rows_beside_living_ones_keeps_what_it_writes_in_their_place() {
-    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    let (mut windows, mut rows) = (fresh(), MemoryView::new());
     let request = |sequence, seconds| RequestId {
         sent: at(seconds),
         ..id(1, sequence, 1)
@@ -243,12 +248,45 @@ fn memory_is_bounded_and_quiet_clients_make_room() {
         ..id(client, 1, 1)
     };
     assert_eq!(windows.judge(&later, at(130)), Verdict::New);
-    assert!(windows.bytes < 1000);
+    assert!(windows.share.bytes() < 1000);
+}
+
+/// How many more clients' requests these windows take.
+fn fill(windows: &mut Windows, rows: &mut MemoryView, clients: Range<u64>) -> u64 {
+    let mut taken = 0;
+    for client in clients {
+        if windows.judge(&id(client, 1, 1), START) == Verdict::NoRoom {
+            break;
+        }
+        windows.record(&id(client, 1, 1), Decree(9), &Reply::Ok);
+        windows.close(START, rows);
+        taken += 1;
+    }
+    taken
+}
+
+#[test]
+fn the_memory_of_a_node_is_bounded_and_who_has_little_is_not_refused_for_who_has_much() {
+    let budget = Budget::new(100_000);
+    let mut rows = MemoryView::new();
+    let (mut much, mut little) = (Windows::new(&budget), Windows::new(&budget));
+    let all = fill(&mut much, &mut rows, 0..1000);
+    assert!((100..1000).contains(&all), "{all}");
+    assert!(budget.taken() >= 100_000);
+    assert_eq!(fill(&mut much, &mut rows, 1000..1001), 0);
+    let part = fill(&mut little, &mut rows, 0..1000);
+    assert!((all / 3..all * 2 / 3).contains(&part), "{part} of {all}");
+    assert!(budget.taken() < 200_000);
+    drop(much);
+    assert_eq!(budget.taken(), little.share.bytes());
+    assert!(fill(&mut little, &mut rows, 1000..2000) > 0);
+    drop(little);
+    assert_eq!(budget.taken(), 0);
 }
 
 #[test]
 fn a_long_reply_is_not_kept_and_the_sender_is_told_that_it_was_done() {
-    let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+    let (mut windows, mut rows) = (fresh(), MemoryView::new());
     windows.record(&id(1, 5, 1), Decree(9), &Reply::bulk(&vec![7; 1 << 20]));
     windows.close(START, &mut rows);
     let known = Verdict::Done {
@@ -256,7 +294,7 @@ fn a_long_reply_is_not_kept_and_the_sender_is_told_that_it_was_done() {
         reply: None,
     };
     assert_eq!(windows.judge(&id(1, 5, 1), START), known);
-    assert!(windows.bytes < 1000);
+    assert!(windows.share.bytes() < 1000);
 }
 
 #[derive(Clone, Debug)]
@@ -303,7 +341,7 @@ proptest! {
 
     #[test]
     fn each_request_takes_effect_once_and_is_answered_the_same_as_long_as_its_sender_may_ask(steps in steps()) {
-        let (mut windows, mut rows) = (Windows::default(), MemoryView::new());
+        let (mut windows, mut rows) = (fresh(), MemoryView::new());
         let mut model: BTreeMap<(u64, u64), Known> = BTreeMap::new();
         let mut sent: BTreeMap<(u64, u64), Timestamp> = BTreeMap::new();
         let mut next = [10u64; 3];
@@ -369,7 +407,7 @@ proptest! {
                 }
             }
             let cost: usize = windows.clients.values().map(Window::bytes).sum();
-            prop_assert_eq!(windows.bytes, cost);
+            prop_assert_eq!(windows.share.bytes(), cost);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::{BALLOT, Node, mutation, small};
 use commands::Reply;
-use commands::requests::{Attempt, RequestId, Verdict, Windows};
+use commands::requests::{Attempt, Budget, RequestId, Verdict, Windows};
 use engine::Partition;
 use types::{Decree, Mutation, Timestamp};
 
@@ -38,7 +38,7 @@ fn restored(node: &mut Node, partition: &mut Partition) -> Windows {
     node.warmly(partition, |partition| {
         partition
             .view(Timestamp(1), 0, |view, moment| {
-                Windows::restore(view, moment.now)
+                Windows::restore(view, moment.now, &Budget::new(1 << 20))
             })
             .map(|(windows, _)| windows)
     })
@@ -58,7 +58,7 @@ fn what_was_done_is_known_to_a_secondary_that_takes_over_and_after_a_restart_and
     let mut node = Node::open(small(dir.path()));
     let (mut primary, mut secondary) = (node.partition(0), node.partition(1));
     primary.promote();
-    let mut windows = Windows::default();
+    let mut windows = Windows::new(&Budget::new(1 << 20));
     let commands: [&[&str]; 3] = [&["INCR", "n"], &["FLUSHDB"], &["INCR", "n"]];
     for (sequence, command) in (1..).zip(commands) {
         let mutation = named(&mut node, &mut primary, &mut windows, sequence, command);

@@ -8,7 +8,7 @@ use commands::effects::{self, Effects};
 use commands::garbage::Judge;
 use commands::hash::range::{Range, range};
 use commands::memory::MemoryView;
-use commands::requests::{Attempt, RequestId, Verdict, Windows};
+use commands::requests::{Attempt, Budget, RequestId, Verdict, Windows};
 use commands::{
     CommandSpec, Direction, Evaluated, Interrupt, Limits, Moment, Reply, View, ViewMut,
     evaluate_read, evaluate_write, lazy_delete, resolve,
@@ -97,7 +97,7 @@ impl Default for Partition {
                 limits: LIMITS,
             },
             replica: MemoryView::new(),
-            windows: Windows::default(),
+            windows: Windows::new(&Budget::new(usize::MAX)),
             told: BTreeMap::new(),
         }
     }
@@ -291,8 +291,9 @@ impl Partition {
     /// The replica becomes primary: it knows of requests what the rows say.
     pub fn take_over(&mut self) {
         self.cut();
-        self.windows = Windows::restore(&mut self.replica, self.moment.now)
-            .expect("the rows are this version's");
+        self.windows =
+            Windows::restore(&mut self.replica, self.moment.now, &Budget::new(usize::MAX))
+                .expect("the rows are this version's");
     }
 
     /// Ends the mutation: the replica gets the same rows from its effects.

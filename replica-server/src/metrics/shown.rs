@@ -168,6 +168,11 @@ fn commands(snapshot: &Snapshot, into: &mut Exposition) {
         "Requests on clients' streams that wait for an answer.",
         snapshot.unanswered as f64,
     );
+    into.gauge(
+        "tulpar_request_ids_bytes",
+        "Memory that what is remembered of requests takes, so that each takes effect once.",
+        snapshot.request_ids_bytes as f64,
+    );
 }
 
 impl Parts {

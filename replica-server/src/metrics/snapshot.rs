@@ -37,6 +37,8 @@ pub(crate) struct Snapshot {
     pub(crate) held: usize,
     /// Clients' requests on streams that wait for an answer.
     pub(crate) unanswered: usize,
+    /// What the windows of request ids take.
+    pub(crate) request_ids_bytes: usize,
     /// Error replies, and refusals by reason.
     pub(crate) errors: u64,
     pub(crate) refused: [u64; REASONS.len()],
@@ -70,6 +72,7 @@ impl Worker {
                 .map(|(&node, address)| (NodeId(node), address.name.clone()))
                 .collect(),
             unanswered: self.unanswered.get(),
+            request_ids_bytes: self.request_memory.taken(),
             errors: self.counted.errors(),
             refused: self.counted.refused(),
             meta_connected: self.meta.is_up(),

@@ -43,6 +43,7 @@ use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
 use crate::worker::stale::StaleReads;
 use crate::worker::timers::Timers;
 use commands::Reply;
+use commands::requests::Budget;
 use commit_log::Log;
 use engine::Engine;
 use replication::{Event, Leases};
@@ -53,6 +54,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use types::{Ballot, Instant, PartitionId};
+
+/// For the request ids of all partitions: some 500,000 clients of one request each.
+const REQUEST_MEMORY: usize = 256 << 20;
 
 /// The node's leases, shared with the beacon thread.
 #[derive(Clone)]
@@ -116,6 +120,8 @@ pub(crate) struct Worker {
     pub(crate) timings: Arc<Timings>,
     pub(crate) slow_commands: SlowCommands,
     pub(crate) passwords: Passwords,
+    /// What the request ids of all partitions led here may cost.
+    pub(crate) request_memory: Rc<Budget>,
     /// The meta leader that was joined last has lost its store.
     pub(crate) meta_lost_all: Cell<bool>,
 }
@@ -198,6 +204,7 @@ impl Worker {
             timings: parts.timings,
             slow_commands: parts.slow_commands,
             passwords: Passwords::default(),
+            request_memory: Budget::new(REQUEST_MEMORY),
             meta_lost_all: Cell::new(false),
         })
     }

@@ -190,9 +190,9 @@ impl Worker {
             return Err(Tried::Hold(Some(ticket)));
         }
         let time = self.partition_now(h, now);
-        let restored = h
-            .storage
-            .view(time, 0, |view, moment| Windows::restore(view, moment.now));
+        let restored = h.storage.view(time, 0, |view, moment| {
+            Windows::restore(view, moment.now, &self.request_memory)
+        });
         match restored {
             // What is restored is taken for committed.
             Ok((_, seen)) if seen > h.core.committed() => Err(Tried::Hold(None)),
