@@ -61,6 +61,8 @@ pub enum Event {
     Create,
     /// The meta leader asks the primary to make a copy on this node.
     AddLearner {
+        /// The newest configuration it knew when it decided that: nothing happens under a later one.
+        ballot: Ballot,
         /// Where.
         node: NodeId,
     },

@@ -185,7 +185,7 @@ impl Replica {
             }
             Event::MetaStream(meta) => self.meta_stream(now, meta, actions),
             Event::Create => self.create(actions),
-            Event::AddLearner { node } => self.add_learner(now, node, actions),
+            Event::AddLearner { ballot, node } => self.add_learner(now, ballot, node, actions),
             Event::RemoveSecondary { ballot, node } => {
                 self.remove_secondary(now, ballot, node, actions);
             }

@@ -13,7 +13,17 @@ use types::{Ballot, Configuration, Decree, Incarnation, Instant, LearnSignature,
 
 impl Replica {
     /// The meta leader wants a copy on `node`.
-    pub(crate) fn add_learner(&mut self, now: Instant, node: NodeId, actions: &mut Vec<Action>) {
+    pub(crate) fn add_learner(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        node: NodeId,
+        actions: &mut Vec<Action>,
+    ) {
+        // An old meta leader that wakes up asks for nothing any more.
+        if ballot < self.ballot() {
+            return;
+        }
         // C4: only when serving, and for no node of either configuration.
         if self.obeys(node) && !planted(Bug::TeachesMember) {
             return;

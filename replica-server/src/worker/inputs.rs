@@ -298,12 +298,8 @@ impl Worker {
             }
             Some(to_node::Message::AddLearner(add)) => {
                 let partition = add.partition.unwrap_or_default().into();
-                self.tell_partition(
-                    partition,
-                    Event::AddLearner {
-                        node: NodeId(add.node),
-                    },
-                );
+                let (ballot, node) = (Ballot(add.ballot), NodeId(add.node));
+                self.tell_partition(partition, Event::AddLearner { ballot, node });
             }
             Some(to_node::Message::RemoveSecondary(remove)) => {
                 let partition = remove.partition.unwrap_or_default().into();

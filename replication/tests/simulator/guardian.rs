@@ -96,8 +96,9 @@ impl World {
                 partition,
             };
             // Every request of the meta leader says what is stored.
+            let ballot = stored.ballot;
             self.tell(primary, delay, Event::ConfigurationKnown(stored));
-            self.tell(primary, delay, Event::AddLearner { node });
+            self.tell(primary, delay, Event::AddLearner { ballot, node });
         } else if !outside.is_empty() && self.chance.percent(self.swarm.deletions) {
             let node = self.chance.pick(&outside);
             // An old meta leader may be slow.

@@ -293,11 +293,11 @@ impl World {
             }
             ToNode::Open(partition) => self.reach(delay, site(partition), None, Local::Open),
             ToNode::AddLearner {
-                node: learner,
                 partition,
-                ..
+                ballot,
+                node,
             } => {
-                let add = replication::Event::AddLearner { node: learner };
+                let add = replication::Event::AddLearner { ballot, node };
                 self.tell(site(partition), delay, add);
             }
             ToNode::RemoveSecondary {

@@ -4,7 +4,7 @@ use crate::bench::*;
 use replication::{Action, Event, LogRead, Message, MetaStream, RoleKind};
 use types::{
     Ballot, Configuration, Decree, Durability, Incarnation, LearnKind, LearnSignature, Member,
-    RecordBody,
+    NodeId, RecordBody,
 };
 
 const LEARN: LearnSignature = LearnSignature {
@@ -59,6 +59,11 @@ fn ack(prepared: u64, committed: u64) -> Message {
         committed: Decree(committed),
         signature: LEARN,
     }
+}
+
+fn add(ballot: u64, node: NodeId) -> Event {
+    let ballot = Ballot(ballot);
+    Event::AddLearner { ballot, node }
 }
 
 #[test]
@@ -265,8 +270,8 @@ fn the_primary_teaches_by_log_then_by_prepares_and_proposes_a_learner_that_lacks
         a.flushed(1 + decree);
         a.from(B, prepare_ack(1, decree, 0));
     }
-    assert_eq!(a.on(Event::AddLearner { node: B }), []);
-    assert_eq!(a.on(Event::AddLearner { node: D }), [send(D, offer(1))]);
+    assert_eq!(a.on(add(1, B)), []);
+    assert_eq!(a.on(add(1, D)), [send(D, offer(1))]);
     let read = Action::ReadLog {
         learner: D,
         signature: LEARN,
@@ -342,11 +347,19 @@ fn a_commit_just_before_a_new_ballot_is_told_under_that_one() {
     assert_eq!(told, [B, C]);
 }
 
+/// By a meta leader that has been paused since.
+#[test]
+fn nobody_is_taught_who_was_asked_for_under_an_older_configuration() {
+    let mut a = Bench::serving(A, &[B]);
+    assert_eq!(a.on(add(0, D)), []);
+    assert_eq!(a.on(add(1, D)), [send(D, offer(1))]);
+}
+
 #[test]
 fn no_addition_is_proposed_while_the_meta_leader_is_out_of_reach() {
     let mut a = Bench::serving(A, &[B]);
     a.on(Event::MetaStream(MetaStream::Down));
-    a.on(Event::AddLearner { node: D });
+    a.on(add(1, D));
     assert_eq!(a.from(D, request(Some(0))), [send(D, complete())]);
     a.lease(D, 1);
     assert_eq!(a.from(D, ready()), []);
@@ -360,7 +373,7 @@ fn no_addition_is_proposed_while_the_meta_leader_is_out_of_reach() {
 #[test]
 fn a_learner_that_excepted_this_ballot_is_added_under_the_next() {
     let mut a = Bench::serving(A, &[B]);
-    a.on(Event::AddLearner { node: D });
+    a.on(add(1, D));
     assert_eq!(a.from(D, request(Some(0))), [send(D, complete())]);
     a.lease(D, 1);
     a.excepted(D, 2);
@@ -373,7 +386,7 @@ fn a_log_that_does_not_reach_back_makes_it_a_checkpoint() {
     a.on(submit(1));
     a.flushed(2);
     a.from(B, prepare_ack(1, 1, 0));
-    a.on(Event::AddLearner { node: D });
+    a.on(add(1, D));
     a.from(D, request(Some(0)));
     let gone = Event::LogRead {
         learner: D,
@@ -399,7 +412,7 @@ fn a_log_that_does_not_reach_back_makes_it_a_checkpoint() {
 #[test]
 fn a_learner_out_of_sight_is_given_up() {
     let mut a = Bench::serving(A, &[B]);
-    a.on(Event::AddLearner { node: D });
+    a.on(add(1, D));
     a.from(D, request(None));
     assert_eq!(
         a.on(Event::PeerLost { node: D }),
@@ -413,7 +426,7 @@ fn a_learner_out_of_sight_is_given_up() {
 #[test]
 fn late_news_of_a_nodes_restart_does_not_end_the_learn_that_it_has_begun_since() {
     let mut a = Bench::serving(A, &[B]);
-    a.on(Event::AddLearner { node: D });
+    a.on(add(1, D));
     let restarted = |life| Event::PeerRestarted {
         node: D,
         life: Incarnation(life),
@@ -435,7 +448,7 @@ fn a_learn_goes_on_under_its_teachers_next_ballot() {
     let two = config(2, A, &[B]);
     let mut a = Bench::serving(A, &[B, C]);
     a.on(submit(1));
-    a.on(Event::AddLearner { node: D });
+    a.on(add(1, D));
     a.from(D, request(None));
     a.on(Event::PeerLost { node: C });
     a.on(Event::ConfigurationKnown(two.clone()));
@@ -467,7 +480,7 @@ fn a_learn_goes_on_under_its_teachers_next_ballot() {
 #[test]
 fn a_teacher_says_nothing_to_its_learner_under_a_ballot_that_is_not_on_its_disk_yet() {
     let mut a = Bench::serving(A, &[B]);
-    a.on(Event::AddLearner { node: D });
+    a.on(add(1, D));
     a.from(D, request(None));
     a.on(Event::PeerLost { node: B });
     a.on(Event::ConfigurationKnown(config(2, A, &[])));
