@@ -11,7 +11,8 @@ pub(crate) fn on_append(world: &mut World, at: At, mutation: &Mutation) {
     let this = world.site_mut(at);
     let (ballot, decree) = (mutation.ballot, mutation.decree);
     if this.replica.as_ref().map(replication::Replica::ballot) != Some(ballot) {
-        // A piece of the log for a learner, which may come again under the next ballot.
+        // A piece of the log for a learner, which may come again under the next ballot, and stands between prepares of this one.
+        this.disk.last_prepared = None;
         return;
     }
     let known = this.disk.safe.mutations.get(&decree);
