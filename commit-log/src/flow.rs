@@ -269,7 +269,8 @@ impl Shared {
                     Durability::Sync => drop(self.write_round()),
                 }
             }
-            return Ok(());
+            // A failure lets go of everything that waits, too.
+            return self.check();
         }
         let mut syncing = lock(&self.syncing);
         while !done() {
@@ -282,7 +283,6 @@ impl Shared {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         drop(syncing);
-        // A failure lets go of everything that waits, too.
         self.check()
     }
 

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Reading order: [`options`](LogOptions), `log`, `flow`, `tail`, `batch` and `codec` (the bytes), `partition` and `index` (the
-//! memory), `chain` and `recovery`, `tidy` and `carry`, `verify`, `read`, `disk`.
+//! memory), `chain` and `recovery`, `tidy` and `carry`, `verify`, `read`, `change`
+//! (a partition goes over to another log), `disk`.
 //!
 //! It does not know what the records mean to replication beyond which of them cancel which (rules L1, L2, L4, C2), it never
 //! flushes RocksDB, and it locks no directory.
@@ -21,6 +22,7 @@ mod aligned;
 mod batch;
 mod carry;
 mod chain;
+mod change;
 mod codec;
 mod directory;
 mod disk;
@@ -40,6 +42,7 @@ mod tail;
 mod tidy;
 mod verify;
 
+pub use change::{ChangeError, change_log};
 pub use directory::{DirectIo, Directory};
 pub use disk::{BLOCK, Disk, DiskFile};
 pub use log::Log;

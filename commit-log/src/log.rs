@@ -219,7 +219,7 @@ impl Log {
         shared.tell_failure() || moved
     }
 
-    fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.owner.shared
     }
 }
