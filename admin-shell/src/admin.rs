@@ -154,15 +154,11 @@ impl Admin {
 
     /// Creates a table and waits until every partition has its first configuration.
     pub async fn create_table(&mut self, table: NewTable) -> Result<Table, AdminError> {
-        let durability = match table.durability {
-            Durability::Sync => WireDurability::Sync,
-            Durability::Buffered => WireDurability::Buffered,
-        };
         let request = CreateTableRequest {
             name: table.name,
             partitions: table.partitions,
             replicas: table.replicas,
-            durability: durability.into(),
+            durability: WireDurability::from(table.durability).into(),
             password: table.password,
             min_replicas: table.min_replicas,
             rules: Some(table.rules),

@@ -37,13 +37,11 @@ pub enum ChangeError {
 
 /// Moves a partition's records; when it returns, they are on disk in the new log and deleted in the old one. Blocks on the disk. Records of a
 /// boot and of a proposal, which mean something only where prepares may be unsynced, are left out: `anew` is written in their place.
-/// The old log's completion of its deletion is `ticket`.
 pub fn change_log(
     from: &Log,
     to: &Log,
     partition: PartitionId,
     anew: Vec<RecordBody>,
-    ticket: u64,
 ) -> Result<(), ChangeError> {
     from.wait_synced()?;
     let mut records = live(from.shared(), partition)?;
@@ -70,13 +68,22 @@ pub fn change_log(
         .get(&partition)
         .map(|known| known.durable);
     to.set_durable(partition, durable.unwrap_or_default());
-    let deleted = Record {
-        partition,
-        body: RecordBody::Deleted,
-    };
-    let _ = from.append_synced(&[deleted], ticket)?;
-    from.wait_synced()?;
+    from.delete(partition)?;
     Ok(())
+}
+
+impl Log {
+    /// Nothing of the partition counts any more; on disk when it returns.
+    pub fn delete(&self, partition: PartitionId) -> Result<(), LogError> {
+        /// Nobody waits for it by ticket.
+        const NOBODYS: u64 = u64::MAX;
+        let deleted = Record {
+            partition,
+            body: RecordBody::Deleted,
+        };
+        let _ = self.append_synced(&[deleted], NOBODYS)?;
+        self.wait_synced()
+    }
 }
 
 fn not_whole(partition: PartitionId, reason: &str) -> ChangeError {

@@ -173,6 +173,8 @@ impl Index {
                     partition.durable = on_disk;
                 }
             }
+            // Only what still counts is restated: no deletion before it is to be told any more.
+            RecordBody::Reset { .. } => dropped = &[MarkKind::Deleted],
             RecordBody::Deleted => {
                 partition.delete();
                 partition.durable = on_disk;

@@ -84,7 +84,7 @@ const DECREES: [(u64, u64); 3] = [(2, 1), (3, 2), (4, 2)];
 fn all_that_counts_goes_over_and_nothing_stays() {
     for (from, to) in BOTH {
         let (old, new, source, target) = prepared(from, to);
-        change_log(&source.log, &target.log, P, anew(), 5).unwrap();
+        change_log(&source.log, &target.log, P, anew()).unwrap();
         assert_eq!(target.log.read(P, Decree(2), usize::MAX).unwrap().len(), 3);
         let _ = target.log.append(&[mutation(P, 2, 5, "after")], 6).unwrap();
         settle(&target.log);
@@ -93,6 +93,7 @@ fn all_that_counts_goes_over_and_nothing_stays() {
         assert_eq!(decrees, [(2, 1), (3, 2), (4, 2), (5, 2)]);
         assert_eq!(marks.iter().filter(|mark| is_reset(mark)).count(), 1);
         assert!(marks.contains(&RecordBody::Boot(BootId(9))));
+        assert!(!marks.contains(&RecordBody::Deleted));
         assert!(marks.contains(&ballot(P, 2).body));
         let (opened, decrees, marks) = found(&old, from);
         assert_eq!((decrees, marks), (vec![], vec![RecordBody::Deleted]));
@@ -109,7 +110,7 @@ fn cut_short(from: Durability, to: Durability, at: (Option<u64>, Option<u64>), s
             disk.fail_after(operations);
         }
     }
-    let done = change_log(&source.log, &target.log, P, anew(), 5);
+    let done = change_log(&source.log, &target.log, P, anew());
     assert!(
         matches!(done, Ok(()) | Err(ChangeError::Failed(_))),
         "{done:?}"
@@ -160,7 +161,7 @@ fn what_is_not_whole_stays_where_it_is() {
             .log
             .append(&[record(P, RecordBody::Quarantined)], 7)
             .unwrap();
-        let refused = change_log(&source.log, &target.log, P, anew(), 5);
+        let refused = change_log(&source.log, &target.log, P, anew());
         assert!(
             matches!(refused, Err(ChangeError::NotWhole { .. })),
             "{refused:?}"
@@ -170,7 +171,7 @@ fn what_is_not_whole_stays_where_it_is() {
             mutation(Q, 1, 7, "above a hole"),
         ];
         let _ = source.log.append(&hole, 8).unwrap();
-        let refused = change_log(&source.log, &target.log, Q, anew(), 5);
+        let refused = change_log(&source.log, &target.log, Q, anew());
         assert!(
             matches!(refused, Err(ChangeError::NotWhole { .. })),
             "{refused:?}"

@@ -300,6 +300,7 @@ pub(crate) fn changes(
     Ok(TableChanges {
         replicas: wire.replicas,
         min_replicas: wire.min_replicas,
+        durability: wire.durability.map(proto::durability),
         password: wire
             .password
             .as_deref()

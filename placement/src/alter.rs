@@ -1,6 +1,6 @@
 //! What a table may be, and how one in service becomes something else.
 //!
-//! Its partitions never change, for keys belong to them by their slot; nor does its durability, for its records are in one log of two.
+//! Its partitions never change, for keys belong to them by their slot.
 
 use crate::{Action, Cluster, Refusal, Table, TableChanges, TableSpecification, Token};
 use std::time::Duration;
@@ -126,6 +126,7 @@ impl TableChanges {
         }
         set(&mut table.replicas, self.replicas.as_ref());
         set(&mut table.min_replicas, self.min_replicas.as_ref());
+        set(&mut table.durability, self.durability.as_ref());
         set(&mut table.password, self.password.as_ref());
         let ttl = self.default_ttl.map(|ttl| (!ttl.is_zero()).then_some(ttl));
         set(&mut table.rules.default_ttl, ttl.as_ref());

@@ -224,7 +224,7 @@ pub enum Choice {
     Nothing,
 }
 
-/// What is to become of a table in service; `None`: it stays as it is. Its partitions and its durability are for ever.
+/// What is to become of a table in service; `None`: it stays as it is. Its partitions are for ever.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TableChanges {
     /// Copies. More are made at once, if there are nodes for them and those there are are enough for writes until then; fewer are removed
@@ -232,6 +232,8 @@ pub struct TableChanges {
     pub replicas: Option<u32>,
     /// Writes need so many members; 0: replicas / 2 + 1.
     pub min_replicas: Option<u32>,
+    /// How safe an acknowledged write is. Each copy goes over by itself, when its node hears of it and can.
+    pub durability: Option<Durability>,
     /// As it is kept. Empty: none.
     pub password: Option<String>,
     /// What a key lives that is not told; zero: for ever.

@@ -18,7 +18,7 @@ use crate::cluster::{Holder, Partition, Pending};
 use crate::errands::Errand;
 use crate::{Action, Cluster, Finding, Soundness, ToNode};
 use std::cmp::Reverse;
-use types::{Ballot, Configuration, Durability, Instant, Member, NodeId, PartitionId, TableId};
+use types::{Ballot, Configuration, Instant, Member, NodeId, PartitionId, TableId};
 
 /// Short partitions looked at in one go at most; the others have their turn a tick later.
 const GLANCES: usize = 4096;
@@ -51,14 +51,14 @@ impl Cluster {
             return;
         };
         if let Some(lost) = Lost::of(partition, stored) {
-            // What was synced a power failure does not take, and damage says nothing of what is missing: neither is ours to decide.
+            // Damage says nothing of what is missing: that is not ours to decide.
             match lost.survivor(stored) {
-                Some(best) if table.properties.durability == Durability::Buffered => {
+                Some(best) => {
                     let (recovered, finding) = recovery(id, stored, best);
                     actions.push(Action::Report(finding));
                     self.recover(id, recovered);
                 }
-                _ => actions.push(Action::Report(Finding::LostQuorum {
+                None => actions.push(Action::Report(Finding::LostQuorum {
                     partition: id,
                     damaged: lost.damaged,
                     unsynced: lost.unsynced,

@@ -4,7 +4,7 @@ use crate::cluster::{Partition, TableState};
 use crate::guardian::Lost;
 use crate::{Cluster, Soundness};
 use std::time::Duration;
-use types::{Configuration, Durability, Instant, NodeId, PartitionId, TableId};
+use types::{Configuration, Instant, NodeId, PartitionId, TableId};
 
 /// Ways in which a partition can be unwell, the worst first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -219,9 +219,8 @@ impl Cluster {
         let table = self.tables.get(&id.table)?;
         let partition = table.partitions.get(id.index as usize)?;
         let stored = partition.stored.as_ref()?;
-        let buffered = table.properties.durability == Durability::Buffered;
         let all_unsynced = Lost::of(partition, stored).is_some_and(|lost| lost.damaged.is_empty());
-        if partition.pending.is_some() || buffered && all_unsynced {
+        if partition.pending.is_some() || all_unsynced {
             return None;
         }
         let mut loss = Loss::default();

@@ -125,9 +125,11 @@ fn a_word_is_good_for_what_it_was_given_for_and_nothing_else() {
 
 #[test]
 fn a_word_is_refused_when_a_better_copy_has_come_back_since_it_was_given() {
-    let mut cluster = Driver::with_table(2, 1, 2);
+    let mut cluster = Driver::with_table(3, 1, 3);
     cluster.lost(1);
     cluster.report(2, copy(1, 40, Soundness::Unsynced));
+    // While nobody knows what this one had, none of the others goes on by itself.
+    cluster.report(3, copy(1, 40, Soundness::Damaged));
     let told = rescue(&mut cluster, None).1.unwrap();
     let [poor] = &told.rescuers[..] else {
         panic!("{told:?}")

@@ -132,15 +132,22 @@ pub(crate) fn open(
         Memory::None | Memory::Partial => finder.storage_unknown(),
     }
     for (partition, _) in engine.partitions() {
-        if !finder.knows(partition) && !finder.deleted.contains(&partition) {
+        if !finder.knows(partition) && !finder.was_deleted(partition) {
             tracing::error!(%partition, "the log does not mention this replica, so its files are no copy: they are removed");
             engine.remove(partition);
         }
     }
-    for deleted in std::mem::take(&mut finder.deleted) {
+    for deleted in finder.deleted() {
         engine.remove(deleted);
     }
-    Ok((engine, logs, finder.finish()))
+    let (found, others) = finder.finish();
+    for (partition, durability) in others {
+        tracing::warn!(%partition, %durability, "this replica was on its way to another log when the server ended: what this one has of it goes");
+        logs.of(durability)
+            .delete(partition)
+            .map_err(|error| failed("the log", &directory.part("log"))(&error))?;
+    }
+    Ok((engine, logs, found))
 }
 
 /// A log goes away segment by segment: a small one needs small ones.

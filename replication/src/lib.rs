@@ -18,7 +18,7 @@
 //!
 //! Reading order: [`Event`], [`Action`], [`Message`], then `replica` (the entrance), `install` (new configurations), `primary`,
 //! `members` and `resending` beside it, `serving`, `follower`, `freshness`, `lag`, `proposing`, `teaching` and `learning` (the two sides of a
-//! learn), `recovery`, and [`Leases`] beside them.
+//! learn), `recovery`, `changing` (another durability), and [`Leases`] beside them.
 //!
 //! # The rules
 //!
@@ -64,6 +64,7 @@
 
 mod action;
 mod appends;
+mod changing;
 mod event;
 mod follower;
 mod freshness;

@@ -88,11 +88,11 @@ impl Replica {
             recorded,
             retry_at,
         });
+        // C6: until a higher ballot is known, nothing unsynced is acknowledged: a proposer must not forget what it promised.
+        self.proposed = self.proposed.max(Some(from));
         if recorded {
             self.send_proposal(now, actions);
         } else {
-            // C6: until a higher ballot is known, nothing unsynced is acknowledged: a proposer must not forget what it promised.
-            self.proposed = self.proposed.max(Some(from));
             let body = RecordBody::Proposed(from);
             self.appends
                 .append(body, Written::Proposed(from), Flush::Synced, actions);

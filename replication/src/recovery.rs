@@ -70,6 +70,16 @@ impl Recovered {
         self.storage_unknown = true;
     }
 
+    /// How far these records are to be believed, of those that two logs have of one replica: 2, they are whole; 1, they were damaged; 0, they
+    /// never were a replica's, for that begins with a reset record.
+    pub fn trust(&self) -> u8 {
+        match (self.quarantined, self.reset.is_some()) {
+            (false, true) => 2,
+            (true, _) => 1,
+            (false, false) => 0,
+        }
+    }
+
     /// The next record of the log.
     pub fn record(&mut self, body: RecordBody) {
         match body {

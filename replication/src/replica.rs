@@ -159,6 +159,10 @@ impl Replica {
         }
         replica.configuration = restart.configuration;
         replica.persisted = replica.ballot();
+        if replica.identity.durability == Durability::Sync {
+            // Where everything is synced no proposal is recorded. One of an earlier life counts all the same, should that change (C6).
+            replica.proposed = Some(replica.ballot());
+        }
         replica.wake(actions);
         replica.announce(actions);
         replica
@@ -348,6 +352,10 @@ impl Replica {
             self.appends
                 .append(body, Written::Boot, Flush::Synced, actions);
         }
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped
     }
 
     fn announce(&mut self, actions: &mut Vec<Action>) {

@@ -41,6 +41,10 @@ pub(crate) enum TableCommand {
         /// Writes are refused below so many copies; 0: half of the copies, rounded down, plus one.
         #[arg(long, value_name = "N")]
         min_replicas: Option<u32>,
+        /// When a write is acknowledged: `sync` or `buffered`. Copies go over one by one, each when it can; the servers' metric
+        /// tulpar_replicas_changing_durability says how many have yet to.
+        #[arg(long)]
+        durability: Option<Durability>,
         /// Clients must give it from now on.
         #[arg(long, value_name = "PASSWORD")]
         password: Option<String>,

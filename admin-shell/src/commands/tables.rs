@@ -6,6 +6,7 @@ use crate::answer::Answer;
 use crate::arguments::TableCommand;
 use crate::grid::Grid;
 use crate::progress::Progress;
+use proto::common::Durability as WireDurability;
 use proto::meta::{AlterTableRequest, Table, TableRules};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -52,6 +53,7 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
             name,
             replicas,
             min_replicas,
+            durability,
             password,
             no_password,
             rules,
@@ -68,6 +70,7 @@ pub(super) async fn run(admin: &mut Admin, command: &TableCommand) -> Result<Ans
                     write_operations: rules.write_operations,
                     read_bytes: rules.read_bytes,
                     write_bytes: rules.write_bytes,
+                    durability: durability.map(|of| WireDurability::from(of).into()),
                 })
                 .await?;
             Ok(done("altered", &table))

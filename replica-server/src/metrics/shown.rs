@@ -107,6 +107,19 @@ fn replicas(snapshot: &Snapshot, into: &mut Exposition) {
         "Replicas that are no copy to go on with: their log or storage is damaged, and they learn anew.",
         snapshot.damaged as f64,
     );
+    let in_log = into.gauges(
+        "tulpar_replicas_in_log",
+        "Replicas whose records go to the log of that durability.",
+    );
+    for durability in [Durability::Sync, Durability::Buffered] {
+        let count = snapshot.in_log[usize::from(durability == Durability::Buffered)];
+        in_log.sample(&[("durability", &durability.to_string())], count as f64);
+    }
+    into.gauge(
+        "tulpar_replicas_changing_durability",
+        "Replicas that are still in the log of a durability which their table had before.",
+        snapshot.changing_durability as f64,
+    );
     into.gauge(
         "tulpar_partitions_without_lease",
         "Partitions led here that answer no reads, because the lease of a member is missing.",

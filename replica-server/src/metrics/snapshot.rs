@@ -8,7 +8,7 @@ use replication::{Refusal, RoleKind};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot};
-use types::NodeId;
+use types::{Durability, NodeId};
 
 /// Roles as metrics have them.
 pub(crate) const ROLES: [&str; 5] = ["inactive", "learner", "secondary", "reconciling", "primary"];
@@ -24,6 +24,10 @@ pub(crate) struct Snapshot {
     pub(crate) replicas: [usize; ROLES.len()],
     /// Replicas that are no copy to go on with.
     pub(crate) damaged: usize,
+    /// In the log of durability `sync`, and of `buffered`.
+    pub(crate) in_log: [usize; 2],
+    /// Still in the log of another durability than their table's.
+    pub(crate) changing_durability: usize,
     /// Partitions led here that can answer no read for want of a lease, and no write for want of members.
     pub(crate) without_lease: usize,
     pub(crate) without_members: usize,
@@ -85,6 +89,9 @@ impl Worker {
             let role = h.core.role();
             snapshot.replicas[place(role)] += 1;
             snapshot.damaged += usize::from(h.is_damaged());
+            let buffered = h.core.durability() == Durability::Buffered;
+            snapshot.in_log[usize::from(buffered)] += 1;
+            snapshot.changing_durability += usize::from(h.wants_another_log());
             snapshot.held += h.held.len() + h.unleased.len();
             let (prepared, committed) = (h.core.prepared().0, h.core.committed().0);
             let (applied, durable) = (h.storage.applied().0, h.storage.durable().0);

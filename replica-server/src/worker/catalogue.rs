@@ -3,95 +3,22 @@
 use crate::heat::Heat;
 use crate::metrics::CommitTimes;
 use crate::worker::Worker;
+use crate::worker::found::Found;
 use crate::worker::held::HeldQueue;
 use crate::worker::hosted::Hosted;
+use crate::worker::log_change::LogChange;
 use crate::worker::rules::{Rules, settings};
 use crate::worker::waiting::{Unleased, Waiting};
-use commit_log::Log;
 use engine::Partition;
-use replication::{Event, Identity, Recovered, Replica, RoleKind, Settings};
+use replication::{Event, Identity, Replica, RoleKind, Settings};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use types::{Decree, Durability, PartitionId, Record, RecordBody, SlotRange, Timestamp};
+use types::{PartitionId, Record, RecordBody, SlotRange, Timestamp};
 
-/// What the disk holds of one replica, before its core exists.
-pub(crate) struct Found {
-    pub(crate) partition: PartitionId,
-    pub(crate) recovered: Recovered,
-    pub(crate) durability: Durability,
-}
-
-/// Gathers what the logs hold, record by record.
-#[derive(Default)]
-pub(crate) struct Finder {
-    found: BTreeMap<PartitionId, Found>,
-    /// Deleted, but perhaps not all of their files are.
-    pub(crate) deleted: Vec<PartitionId>,
-}
-
-impl Finder {
-    pub(crate) fn record(
-        &mut self,
-        record: Record,
-        durability: Durability,
-        durable: &dyn Fn(PartitionId) -> Decree,
-    ) {
-        if record.body == RecordBody::Deleted {
-            self.deleted.push(record.partition);
-            return;
-        }
-        let partition = record.partition;
-        let found = self.entry(partition, durability, durable(partition));
-        found.recovered.record(record.body);
-    }
-
-    /// The log of this replica is damaged, whether or not a record of it was left.
-    pub(crate) fn quarantine(
-        &mut self,
-        partition: PartitionId,
-        durability: Durability,
-        durable: Decree,
-    ) {
-        self.entry(partition, durability, durable)
-            .recovered
-            .quarantine();
-    }
-
-    fn entry(
-        &mut self,
-        partition: PartitionId,
-        durability: Durability,
-        durable: Decree,
-    ) -> &mut Found {
-        self.found.entry(partition).or_insert_with(|| {
-            let mut recovered = Recovered::new();
-            recovered.applied(durable);
-            Found {
-                partition,
-                recovered,
-                durability,
-            }
-        })
-    }
-
-    /// RocksDB may have had more of any replica than it says.
-    pub(crate) fn storage_unknown(&mut self) {
-        for found in self.found.values_mut() {
-            found.recovered.storage_unknown();
-        }
-    }
-
-    /// Whether the logs have anything of the partition.
-    pub(crate) fn knows(&self, partition: PartitionId) -> bool {
-        self.found.contains_key(&partition)
-    }
-
-    pub(crate) fn finish(self) -> Vec<Found> {
-        self.found.into_values().collect()
-    }
-}
+/// A ticket of the logs that is no replica's.
+pub(super) const NOBODYS: u64 = u64::MAX;
 
 impl Worker {
     /// Takes up what the disk holds. Replicas of tables that are not known yet wait until they are.
@@ -101,12 +28,15 @@ impl Worker {
                 self.replicas.borrow_mut().orphans.push(found);
                 continue;
             }
-            let Some((identity, settings, slots, rules)) = self.made_for(found.partition) else {
+            let Some((mut identity, settings, slots, rules)) = self.made_for(found.partition)
+            else {
                 continue;
             };
+            // Its table may want another by now: it goes over later.
+            identity.durability = found.durability;
             let mut actions = Vec::new();
             let core = Replica::recover(identity, settings, found.recovered, &mut actions);
-            let hosted = self.host(core, slots, found.durability, rules);
+            let hosted = self.host(core, slots, rules);
             let mut out = Vec::new();
             {
                 let mut h = hosted.borrow_mut();
@@ -142,9 +72,8 @@ impl Worker {
             return Some(hosted);
         }
         let (identity, settings, slots, rules) = self.made_for(partition)?;
-        let durability = identity.durability;
         let core = Replica::new(identity, settings);
-        Some(self.host(core, slots, durability, rules))
+        Some(self.host(core, slots, rules))
     }
 
     fn made_for(
@@ -168,17 +97,11 @@ impl Worker {
         Some((identity, settings(table), slots, Rules::of(table)))
     }
 
-    fn host(
-        &self,
-        core: Replica,
-        slots: SlotRange,
-        durability: Durability,
-        rules: Rules,
-    ) -> Rc<RefCell<Hosted>> {
+    fn host(&self, core: Replica, slots: SlotRange, rules: Rules) -> Rc<RefCell<Hosted>> {
         let id = core.partition();
         let mut storage: Partition = self.engine.partition(id, slots);
         storage.set_default_ttl(rules.default_ttl());
-        let log = self.log_of(durability).clone();
+        let log = self.logs.of(core.durability()).clone();
         let mut replicas = self.replicas.borrow_mut();
         let place = replicas.by_place.len() as u32;
         let mut hosted = Hosted {
@@ -187,6 +110,7 @@ impl Worker {
             core,
             storage,
             log,
+            log_change: LogChange::Rests,
             role: RoleKind::Inactive,
             waiting: Waiting::default(),
             unleased: Unleased::default(),
@@ -238,8 +162,6 @@ impl Worker {
 
     /// A replica of a table that was dropped before this node started, which has no core: its records and files go.
     pub(crate) fn delete_orphan(&self, partition: PartitionId) {
-        /// A ticket that is no replica's.
-        const NOBODYS: u64 = u64::MAX;
         let mut replicas = self.replicas.borrow_mut();
         let Some(index) = replicas
             .orphans
@@ -253,17 +175,10 @@ impl Worker {
             partition,
             body: RecordBody::Deleted,
         }];
-        if let Err(error) = self.log_of(orphan.durability).append(&record, NOBODYS) {
+        if let Err(error) = self.logs.of(orphan.durability).append(&record, NOBODYS) {
             self.fail(&error.to_string());
         }
         self.engine.remove(partition);
-    }
-
-    fn log_of(&self, durability: Durability) -> &Log {
-        match durability {
-            Durability::Sync => &self.logs.sync,
-            Durability::Buffered => &self.logs.buffered,
-        }
     }
 
     /// The deletion is in the log: the replica goes when its step is over.

@@ -6,6 +6,7 @@ use crate::heat::Heat;
 use crate::metrics::{CommitTimes, Traffic};
 use crate::worker::bucket::{Again, Bucket, Waiter};
 use crate::worker::held::{Held, HeldQueue};
+use crate::worker::log_change::LogChange;
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo, refuse, send_on, turn_away};
 use crate::worker::requests::Requests;
 use crate::worker::rules::{Rules, size};
@@ -35,7 +36,9 @@ pub(crate) struct Hosted {
     pub(crate) place: u32,
     pub(crate) core: Replica,
     pub(crate) storage: Partition,
+    /// The one of the core's durability.
     pub(crate) log: Log,
+    pub(crate) log_change: LogChange,
     pub(crate) role: RoleKind,
     pub(crate) waiting: Waiting,
     /// Evaluated under ballots that this primary went on from.

@@ -156,11 +156,12 @@ impl Worker {
                 });
             }
             EngineEvent::Durable { partition, decree } => {
-                self.with(partition, |_, h, _| {
+                self.with(partition, |worker, h, _| {
                     h.storage.settle();
                     // What a copy that stood here before had on disk, this one has not.
                     h.log
                         .set_durable(partition, decree.min(h.storage.durable()));
+                    worker.end_log_change(h);
                 });
             }
             EngineEvent::Fetched(fetched) => {

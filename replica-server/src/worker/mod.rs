@@ -1,16 +1,18 @@
 //! The worker: one thread that owns this node's replicas and does their network, parsing, evaluation, commit and replies.
 //!
 //! Reading order: `hosted` (one replica), `execute` with `positioned` (commands), `held`, `waiting` and `bucket` (what cannot run or be answered
-//! yet), `stale` (reads at secondaries), `requests` (what was done before is not done again), `rules` (what a table's commands must obey), `passwords`, `perform` (the core's actions), `inputs` (what other threads say), `catalogue` (replicas come and go), `timers`.
+//! yet), `stale` (reads at secondaries), `requests` (what was done before is not done again), `rules` (what a table's commands must obey), `passwords`, `perform` (the core's actions), `inputs` (what other threads say), `found` and `catalogue` (replicas come and go), `log_change` (another durability), `timers`.
 //!
 //! Nothing here blocks on a disk: logs and storage have threads of their own and answer through the inbox.
 
 mod bucket;
 mod catalogue;
 mod execute;
+mod found;
 pub(crate) mod held;
 pub(crate) mod hosted;
 mod inputs;
+mod log_change;
 mod passwords;
 pub(crate) mod perform;
 mod positioned;
@@ -21,7 +23,7 @@ mod stale;
 mod timers;
 mod waiting;
 
-pub(crate) use catalogue::{Finder, Found};
+pub(crate) use found::{Finder, Found};
 
 use crate::clock::{self, WallClock};
 use crate::cluster::{Known, Table};
@@ -53,7 +55,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use types::{Ballot, Instant, PartitionId};
+use types::{Ballot, Durability, Instant, PartitionId};
 
 /// For the request ids of all partitions: some 500,000 clients of one request each.
 const REQUEST_MEMORY: usize = 256 << 20;
@@ -72,6 +74,15 @@ impl SharedLeases {
 pub(crate) struct Logs {
     pub(crate) sync: Log,
     pub(crate) buffered: Log,
+}
+
+impl Logs {
+    pub(crate) fn of(&self, durability: Durability) -> &Log {
+        match durability {
+            Durability::Sync => &self.sync,
+            Durability::Buffered => &self.buffered,
+        }
+    }
 }
 
 /// Everything that lives on the worker's thread.
@@ -386,6 +397,7 @@ impl Worker {
 
     /// What every step of a replica leads to.
     fn after_step(&self, h: &mut Hosted) {
+        self.begin_log_change(h);
         self.report_change(h);
         self.seal_later(h);
         self.schedule(h);

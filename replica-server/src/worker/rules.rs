@@ -10,12 +10,13 @@ use crate::worker::reply::Refused;
 use commands::{CommandSpec, Reply};
 use replication::{Event, Settings};
 use std::sync::Arc;
-use types::{Access, Instant, TableRules};
+use types::{Access, Durability, Instant, TableRules};
 
 /// What one replica must hold its clients to.
 pub(crate) struct Rules {
     /// As the table has them.
     table: TableRules,
+    durability: Durability,
     members_for_writes: usize,
     partitions: u32,
     reads: Bucket,
@@ -30,6 +31,7 @@ impl Rules {
         let share = |rate| Bucket::of_share(rate, table.partitions);
         Self {
             table: rules,
+            durability: table.durability(),
             members_for_writes: table.members_for_writes(),
             partitions: table.partitions,
             reads: share(rules.throttle.read_operations),
@@ -40,12 +42,17 @@ impl Rules {
     }
 
     fn are_of(&self, table: &Table) -> bool {
-        (self.table, self.members_for_writes, self.partitions)
-            == (table.rules(), table.members_for_writes(), table.partitions)
+        let own = (self.table, self.members_for_writes, self.partitions);
+        own == (table.rules(), table.members_for_writes(), table.partitions)
+            && self.durability == table.durability()
     }
 
     pub(crate) fn is_read_only(&self) -> bool {
         self.table.access == Access::ReadOnly
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
     }
 
     pub(crate) fn default_ttl(&self) -> Option<std::time::Duration> {

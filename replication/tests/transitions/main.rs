@@ -2,6 +2,7 @@
 
 mod bench;
 mod damage;
+mod durability;
 mod freshness;
 mod learns;
 mod leases;
