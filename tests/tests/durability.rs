@@ -1,7 +1,7 @@
 //! A table in service is given another durability: nothing is lost on the way, wherever it is interrupted.
 
 use tests::doors::{Redis, Sdk, Sending};
-use tests::http::Metrics;
+use tests::http::{Metrics, try_get};
 use tests::poll::until;
 use tests::writers::{Writers, check, seed};
 use tests::{Cluster, Door, Options};
@@ -30,8 +30,12 @@ fn wait_until_all_are(cluster: &Cluster, durability: &str) {
     until(
         &format!("all replicas are in the log of durability {durability}"),
         || {
-            cluster.replica_servers().iter().all(|server| {
-                let metrics = Metrics::of(&server.http);
+            cluster.replica_servers().into_iter().all(|server| {
+                let Some(address) = server.http.filter(|http| try_get(http, "/metrics").is_ok())
+                else {
+                    return false;
+                };
+                let metrics = Metrics::of(&address);
                 let in_log =
                     |of| metrics.sum("tulpar_replicas_in_log", &format!("durability=\"{of}\""));
                 in_log(durability) > 0.0
