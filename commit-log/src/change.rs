@@ -51,6 +51,8 @@ pub fn change_log(
     };
     records.extend(anew.into_iter().map(|body| Record { partition, body }));
     records.push(reset);
+    // A beginning: whatever the new log has had of it, and lost, says nothing of what comes now.
+    to.delete(partition)?;
     let mut rest = &records[..];
     while !rest.is_empty() {
         let mut bytes = 0;

@@ -181,3 +181,25 @@ fn what_is_not_whole_stays_where_it_is() {
         assert_eq!((decrees, marks), (vec![], vec![RecordBody::Deleted]));
     }
 }
+
+/// What a log lost before says nothing of a partition that comes into it now.
+#[test]
+fn a_log_that_has_lost_track_takes_a_partition_in_as_a_whole_one() {
+    for (from, to) in BOTH {
+        let (_, new, source, target) = prepared(from, to);
+        for record in [created(Q), mutation(Q, 1, 1, "damaged"), ballot(Q, 1)] {
+            let _ = target.log.append(&[record], 0).unwrap();
+            settle(&target.log);
+        }
+        drop(target);
+        let (name, at) = find(&new, b"damaged");
+        assert!(new.corrupt(&name, at, 1));
+        let (target, ..) = found(&new, to);
+        assert!(target.recovery.lost_track);
+        change_log(&source.log, &target.log, P, anew()).unwrap();
+        drop(target);
+        let (target, decrees, _) = found(&new, to);
+        assert!(target.recovery.lost_track && !target.recovery.quarantined.contains(&P));
+        assert_eq!(decrees, DECREES);
+    }
+}

@@ -18,20 +18,6 @@ fn written(appends: &[&[types::Record]], durability: Durability) -> SimulatedDis
     disk
 }
 
-/// Where `needle` stands in the first segment.
-fn find(disk: &SimulatedDisk, needle: &[u8]) -> (String, usize) {
-    for (name, _) in disk.files() {
-        let contents = disk.contents(&name).unwrap();
-        if let Some(at) = contents
-            .windows(needle.len())
-            .position(|window| window == needle)
-        {
-            return (name, at);
-        }
-    }
-    panic!("{needle:?} is nowhere");
-}
-
 const BOTH: [Durability; 2] = [Durability::Sync, Durability::Buffered];
 
 #[test]

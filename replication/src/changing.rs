@@ -6,6 +6,7 @@
 use crate::Replica;
 use crate::Standing;
 use crate::learning::ALL_SYNCED;
+use crate::planted::{Bug, planted};
 use types::{Durability, RecordBody};
 
 impl Replica {
@@ -25,11 +26,12 @@ impl Replica {
             return Vec::new();
         }
         let boot = RecordBody::Boot(self.identity.boot);
+        let boot = Some(boot).filter(|_| !planted(Bug::ChangesUnmarked));
         let proposed = self
             .proposed
             .filter(|&proposed| proposed >= self.ballot())
             .map(RecordBody::Proposed);
-        [boot].into_iter().chain(proposed).collect()
+        boot.into_iter().chain(proposed).collect()
     }
 
     /// All records are in the log of that durability, those of [`Self::records_for`] too, and synced.

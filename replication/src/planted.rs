@@ -109,6 +109,7 @@ bugs! {
     IgnoresBoot "C6" "a copy whose machine lost unsynced prepares is a member"
     AnySurvivor "C6" "when all lost something, not the largest copy becomes the truth"
     KeepsOldEpoch "C6" "a copy of an older epoch is a learner's base"
+    ChangesUnmarked "C6" "a copy becomes buffered without a mark of its boot"
 
     EchoesWithoutLease "stale reads" "a primary without leases says how fresh a secondary is"
     EchoOvertakes "stale reads" "a secondary is fresh before it has committed what the primary had"

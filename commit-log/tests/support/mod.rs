@@ -200,3 +200,17 @@ impl Random {
         self.below(one_in) == 0
     }
 }
+
+/// Where these bytes are.
+pub fn find(disk: &SimulatedDisk, needle: &[u8]) -> (String, usize) {
+    for (name, _) in disk.files() {
+        let contents = disk.contents(&name).unwrap();
+        if let Some(at) = contents
+            .windows(needle.len())
+            .position(|window| window == needle)
+        {
+            return (name, at);
+        }
+    }
+    panic!("{needle:?} is nowhere");
+}

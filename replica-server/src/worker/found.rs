@@ -106,8 +106,13 @@ impl Finder {
     pub(crate) fn finish(self) -> (Vec<Found>, Vec<(PartitionId, Durability)>) {
         let (mut right, mut others) = (Vec::new(), Vec::new());
         for mut found in self.found.into_values() {
-            // A whole copy before a damaged one, and that before one that never was whole.
-            found.sort_by_key(|found| found.recovered.trust());
+            // A whole copy before a damaged one, and that before one that never was whole; of two whole ones that which needs no boot to be so.
+            found.sort_by_key(|found| {
+                (
+                    found.recovered.trust(),
+                    found.durability == Durability::Sync,
+                )
+            });
             right.extend(found.pop());
             others.extend(
                 found
@@ -178,8 +183,7 @@ mod tests {
         assert_eq!(found(&part, &whole), (vec![Buffered], vec![Sync], false));
         assert_eq!(found(&gone, &whole), (vec![Buffered], vec![], false));
         assert_eq!(found(&whole, &gone), (vec![Sync], vec![], false));
-        let (right, others, deleted) = found(&whole, &whole);
-        assert_eq!((right.len(), others.len(), deleted), (1, 1, false));
+        assert_eq!(found(&whole, &whole), (vec![Sync], vec![Buffered], false));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! appended, up to where each may be relied upon. What the log finds at a start is held against that.
 
 use crate::chance::Chance;
-use crate::log::{CommitLog, Found};
+use crate::log::Found;
+use crate::logs::{Change, Logs};
 use crate::node::Power;
 use crate::reading::{Reading, State};
 use crate::swarm::{Shown, Swarm, Table};
@@ -23,11 +24,12 @@ pub(crate) struct Remains {
 
 pub(crate) struct Disk {
     partition: PartitionId,
-    durability: Durability,
     shown: Shown,
-    log: CommitLog,
+    log: Logs,
     /// What was appended. Numbered; what RocksDB has leaves gaps.
     appended: Vec<(u64, RecordBody)>,
+    /// What that is in the log of the other durability, if it went over and was cut short.
+    going: Option<Vec<(u64, RecordBody)>>,
     next: u64,
     /// Records below this number survive a loss of power.
     synced: u64,
@@ -43,6 +45,8 @@ pub(crate) struct Disk {
     pub(crate) damaged: bool,
     /// So perhaps can the record of the copy's deletion, which stood beside it: the log may find damage and no deletion.
     deletion_damaged: bool,
+    /// All that the log had of a copy could not be read once.
+    lost_track: bool,
     /// The copy that was last lost that way: whatever still names it names nothing.
     pub(crate) ruined: Option<LearnSignature>,
     /// The highest ballot of a mutation that the last start was shown.
@@ -55,9 +59,9 @@ impl Disk {
     pub(crate) fn new(partition: PartitionId, table: Table, swarm: &Swarm) -> Self {
         Self {
             partition,
-            durability: table.durability,
             shown: swarm.shown,
-            log: CommitLog::new(table, swarm),
+            log: Logs::new(table, swarm),
+            going: None,
             appended: Vec::new(),
             next: 1,
             synced: 1,
@@ -68,6 +72,7 @@ impl Disk {
             last_prepared: None,
             damaged: false,
             deletion_damaged: false,
+            lost_track: false,
             ruined: None,
             last_ballot: Ballot::ZERO,
             contradiction: None,
@@ -86,15 +91,53 @@ impl Disk {
         taken.ok()?;
         self.appended.push((number, record));
         self.next += 1;
-        if self.durability == Durability::Buffered {
+        if self.durability() == Durability::Buffered {
             self.rely_on(self.next);
         }
         Some(number)
     }
 
+    /// Of the log that it is in.
+    pub(crate) fn durability(&self) -> Durability {
+        self.log.durability()
+    }
+
+    /// It goes over to the log of the other durability, or fails in the middle.
+    pub(crate) fn change(
+        &mut self,
+        anew: Vec<RecordBody>,
+        fails: bool,
+        chance: &mut Chance,
+    ) -> Change {
+        let left_out =
+            |body: &RecordBody| matches!(body, RecordBody::Boot(_) | RecordBody::Proposed(_));
+        let appended = self.appended.iter();
+        let kept = appended.filter(|(_, body)| !left_out(body)).cloned();
+        let new = (self.next..).zip(anew.iter().cloned());
+        let changed: Vec<_> = kept.chain(new).collect();
+        let change = self.log.change(self.partition, anew, fails, chance);
+        match change {
+            Change::Done => self.went_over(changed),
+            Change::Cut => self.going = Some(changed),
+            Change::Refused(_) => {}
+        }
+        change
+    }
+
+    /// All of it is synced, in the log that it is in now.
+    fn went_over(&mut self, appended: Vec<(u64, RecordBody)>) {
+        self.next = appended
+            .last()
+            .map_or(self.next, |(number, _)| self.next.max(number + 1));
+        self.appended = appended;
+        self.synced = self.next;
+        self.read_again(self.next);
+    }
+
     /// Makes the log sync up to and including that record, and says whether it did.
     pub(crate) fn flush(&mut self, number: u64) -> bool {
-        let flushed = self.log.flush(number);
+        // What went over from the other log was synced then.
+        let flushed = number < self.synced || self.log.flush(number);
         if flushed {
             self.rely_on_synced(number + 1);
         }
@@ -136,7 +179,7 @@ impl Disk {
             self.log.settle_badly(chance);
         }
         self.log.end(power, chance);
-        let written = power == Power::Kept && self.durability == Durability::Buffered;
+        let written = power == Power::Kept && self.durability() == Durability::Buffered;
         self.ended = power;
         self.surviving = if written { self.next } else { self.synced };
         self.read_again(self.surviving);
@@ -150,10 +193,16 @@ impl Disk {
         if chance.percent(5) {
             self.log.fail_to_open(&durable, chance);
         }
-        let found = self.log.open(&durable);
+        let (found, went) = self.log.open(self.partition, &durable);
+        if let (true, Some(going)) = (went, self.going.take()) {
+            self.went_over(going);
+            self.surviving = self.next;
+        }
+        self.going = None;
         let records = found.of(self.partition);
         self.contradiction = if found.is_damaged(self.partition) {
-            self.expect_damage(&records)
+            let mentioned = found.quarantined.contains(&self.partition);
+            self.expect_damage(&records, mentioned)
         } else {
             self.expect_all(&records)
         };
@@ -185,13 +234,20 @@ impl Disk {
     }
 
     /// Only what was damaged may be found so.
-    fn expect_damage(&mut self, records: &[RecordBody]) -> Option<String> {
-        let known = self.damaged || self.deletion_damaged || self.safe.quarantined;
+    fn expect_damage(&mut self, records: &[RecordBody], mentioned: bool) -> Option<String> {
+        // A log that has lost track says so until what it could not read is gone.
+        let known = self.damaged
+            || self.deletion_damaged
+            || self.safe.quarantined
+            || self.lost_track && !mentioned;
+        self.lost_track |= !mentioned;
         self.damaged = true;
         self.deletion_damaged = false;
         self.ruined = self.safe.learn.or(self.ruined);
         self.appended.clear();
-        for record in records.iter().chain([&RecordBody::Quarantined]) {
+        // A copy of which the log has nothing left is none.
+        let mark = mentioned.then_some(&RecordBody::Quarantined);
+        for record in records.iter().chain(mark) {
             self.appended.push((self.next, record.clone()));
             self.next += 1;
         }
@@ -221,9 +277,9 @@ impl Disk {
             self.appended.truncate(agreed);
             return None;
         }
-        if self.damaged && self.durability == Durability::Buffered && self.ended == Power::Lost {
+        if self.damaged && self.durability() == Durability::Buffered && self.ended == Power::Lost {
             // With the power went what told damage from a torn tail. Two faults at once are not promised to be survived.
-            let contradiction = self.expect_damage(records);
+            let contradiction = self.expect_damage(records, true);
             // The log, which does not know, is told: it must say so at the next start.
             return contradiction.or(self.remember_damage());
         }

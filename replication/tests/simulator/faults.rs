@@ -1,10 +1,12 @@
 //! What goes wrong, one thing at a time. Faults that only together are worth anything are in `scenes`.
 
+use crate::invariants::recovery;
+use crate::logs::Change;
 use crate::node::{Power, index};
 use crate::site::At;
 use crate::swarm::Fault;
 use crate::world::{MS, World};
-use replication::{Afterwards, Event};
+use replication::{Afterwards, Event, Replica};
 use types::Durability;
 
 impl World {
@@ -48,6 +50,7 @@ impl World {
             Fault::Forget => self.forget(node),
             Fault::Mute => self.mute(span),
             Fault::ReturnToPower => self.return_to_power(partition, span),
+            Fault::ChangeDurability => self.change_durability(at, span),
         }
     }
 
@@ -143,6 +146,42 @@ impl World {
         }
     }
 
+    /// A copy goes over to the log of the other durability. If a disk fails meanwhile, the process ends.
+    fn change_durability(&mut self, at: At, span: u64) {
+        let node = &self.nodes[at.node];
+        let (works, site) = (node.runs() && node.hangs_until <= self.now, self.site(at));
+        let may = |replica: &&Replica| replica.may_change_durability();
+        let replica = site.replica.as_ref().filter(may);
+        let Some(replica) = replica.filter(|_| works && site.incoming.is_none()) else {
+            return;
+        };
+        let to = match site.disk.durability() {
+            Durability::Sync => Durability::Buffered,
+            Durability::Buffered => Durability::Sync,
+        };
+        let anew = replica.records_for(to);
+        let fails = self.chance.percent(30);
+        self.note(|| format!("{at} goes over to {to}"));
+        let site = &mut self.nodes[at.node].sites[at.partition];
+        match site.disk.change(anew, fails, &mut self.chance) {
+            Change::Done => {
+                if let Some(replica) = &mut site.replica {
+                    replica.change_durability(to);
+                }
+            }
+            Change::Cut => {
+                // It may be in either log.
+                let may = self.may_lose_power(at.node) && self.may_lose_unsynced(at);
+                let lost = self.chance.percent(50) && may;
+                let power = if lost { Power::Lost } else { Power::Kept };
+                self.crash(at.node, power, span);
+            }
+            // What cannot be read has to be learnt anew.
+            Change::Refused(_) if site.disk.damaged => {}
+            Change::Refused(why) => self.violate(recovery::NAME, why),
+        }
+    }
+
     /// Some of the newest records become unreadable: noticed while the node runs, or at its next start.
     fn damage(&mut self, at: At) {
         let empty = self.site(at).disk.safe.learn.is_none();
@@ -175,19 +214,24 @@ impl World {
         }
     }
 
-    /// In `sync` nothing is lost with the power. In `buffered` it may cost a copy its membership; of all copies, some writes: only
-    /// the first is no loss. Whoever proposed itself alone, and has not heard whether that is stored, is no exception (C6).
+    /// In `sync` nothing is lost with the power. In `buffered` it may cost a copy its membership.
     pub(crate) fn may_lose_power(&self, node: usize) -> bool {
         let mut partitions = 0..self.partitions.len();
         partitions.all(|partition| {
             let at = At { node, partition };
-            let (me, site) = (self.id(at), self.site(at));
-            let alone = site.replica.as_ref().is_some_and(|replica| {
-                let known = replica.configuration();
-                known.is_some_and(|known| known.len() == 1 && known.contains(me))
-            });
-            site.durability == Durability::Sync || !alone && self.others_are_whole(at, 0)
+            self.site(at).disk.durability() == Durability::Sync || self.may_lose_unsynced(at)
         })
+    }
+
+    /// Of all copies the power may cost some writes: only the first is no loss. Whoever proposed itself alone, and has not heard whether
+    /// that is stored, is no exception (C6).
+    fn may_lose_unsynced(&self, at: At) -> bool {
+        let (me, site) = (self.id(at), self.site(at));
+        let alone = site.replica.as_ref().is_some_and(|replica| {
+            let known = replica.configuration();
+            known.is_some_and(|known| known.len() == 1 && known.contains(me))
+        });
+        !alone && self.others_are_whole(at, 0)
     }
 
     /// Damage may cost a copy; never the last.

@@ -3,13 +3,16 @@
 
 use crate::chance::Chance;
 use crate::node::Power;
-use crate::swarm::{Swarm, Table};
+use crate::swarm::Table;
 use bytes::Bytes;
-use commit_log::{Appended, Completions, Driving, Log, LogError, LogOptions, SimulatedDisk};
+use commit_log::{
+    Appended, ChangeError, Completions, Driving, Log, LogError, LogOptions, SimulatedDisk,
+    change_log,
+};
 use replication::Flush;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use types::{Decree, Mutation, PartitionId, Record, RecordBody};
+use types::{ByteSize, Decree, Mutation, PartitionId, Record, RecordBody};
 
 /// Up to which ticket appends are durable. They come back in their order.
 #[derive(Clone, Default)]
@@ -17,7 +20,8 @@ struct Done(Arc<AtomicU64>);
 
 impl Completions for Done {
     fn flushed(&self, tickets: &[u64]) {
-        for &ticket in tickets {
+        // Of what the log deletes by itself nobody waits for the ticket.
+        for &ticket in tickets.iter().filter(|&&ticket| ticket != u64::MAX) {
             self.0.fetch_max(ticket, Ordering::Relaxed);
         }
     }
@@ -65,13 +69,13 @@ pub(crate) struct CommitLog {
 
 impl CommitLog {
     /// An empty one, open.
-    pub(crate) fn new(table: Table, swarm: &Swarm) -> Self {
+    pub(crate) fn new(table: Table, carry: ByteSize) -> Self {
         let mut log = Self {
             disk: SimulatedDisk::new(),
             options: LogOptions {
                 segment_size: table.segment,
                 budget: table.log_budget,
-                carry: swarm.carry,
+                carry,
                 driving: Driving::Caller,
                 ..LogOptions::new(table.durability)
             },
@@ -150,8 +154,39 @@ impl CommitLog {
 
     /// The same on a disk that fails soon.
     pub(crate) fn settle_badly(&self, chance: &mut Chance) {
-        self.disk.fail_after(chance.within(0..6));
+        self.fail_soon(chance);
         self.settle();
+    }
+
+    /// The disk fails soon.
+    pub(crate) fn fail_soon(&self, chance: &mut Chance) {
+        self.disk.fail_after(chance.within(0..6));
+    }
+
+    /// It does not, after all.
+    pub(crate) fn mend(&self) {
+        self.disk.mend();
+    }
+
+    /// A partition goes over to another log.
+    pub(crate) fn change_to(
+        &self,
+        other: &Self,
+        partition: PartitionId,
+        anew: Vec<RecordBody>,
+    ) -> Result<(), ChangeError> {
+        match (&self.log, &other.log) {
+            (Some(from), Some(to)) => change_log(from, to, partition, anew),
+            _ => Err(ChangeError::Failed(LogError::Failed(
+                "it is not open".into(),
+            ))),
+        }
+    }
+
+    /// Nothing of the partition counts any more.
+    pub(crate) fn delete(&self, partition: PartitionId) {
+        let deleted = self.log.as_ref().map(|log| log.delete(partition));
+        debug_assert!(deleted.is_none_or(|deleted| deleted.is_ok()));
     }
 
     /// The process ends.

@@ -22,6 +22,7 @@ mod guardian;
 mod invariants;
 mod leaders;
 mod log;
+mod logs;
 mod meta;
 mod network;
 mod node;

@@ -212,8 +212,16 @@ impl World {
     /// All machines lose their power at once. In `sync` that costs nothing; in `buffered` what no copy has synced. (If one is damaged
     /// besides, an operator must decide.)
     pub(crate) fn blackout(&mut self) {
-        let mut sites = self.nodes.iter().flat_map(|node| &node.sites);
-        if sites.any(|site| site.durability == Durability::Buffered && site.disk.damaged) {
+        let undecidable = |partition: usize| {
+            let sites = || {
+                self.nodes
+                    .iter()
+                    .map(move |node| &node.sites[partition].disk)
+            };
+            sites().any(|disk| disk.durability() == Durability::Buffered)
+                && sites().any(|disk| disk.damaged)
+        };
+        if (0..self.partitions.len()).any(undecidable) {
             return;
         }
         for partition in &mut self.partitions {

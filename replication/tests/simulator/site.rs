@@ -34,7 +34,6 @@ impl fmt::Display for At {
 
 pub(crate) struct Site {
     id: PartitionId,
-    pub(crate) durability: Durability,
     settings: Arc<Settings>,
     pub(crate) disk: Disk,
     pub(crate) replica: Option<Replica>,
@@ -55,7 +54,6 @@ impl Site {
     pub(crate) fn new(id: PartitionId, table: Table, swarm: &Swarm) -> Self {
         Self {
             id,
-            durability: table.durability,
             settings: Arc::new(swarm.settings.clone()),
             disk: Disk::new(id, table, swarm),
             replica: None,
@@ -75,7 +73,7 @@ impl Site {
             incarnation: life.incarnation,
             boot: life.boot,
             partition: self.id,
-            durability: self.durability,
+            durability: self.disk.durability(),
             deleted: self.deleted,
         }
     }
@@ -87,13 +85,13 @@ impl Site {
     /// Its copy is whole and a member's, or would be if the node ran.
     pub(crate) fn is_whole(&self, boot: BootId) -> bool {
         !self.disk.damaged
-            && (self.durability == Durability::Sync || self.disk.safe.boot == boot)
+            && (self.disk.durability() == Durability::Sync || self.disk.safe.boot == boot)
             && self.disk.safe.whole().is_some()
     }
 
     /// In `buffered`: its machine stopped with prepares unsynced (C6).
     pub(crate) fn lost_unsynced(&self, boot: BootId) -> bool {
-        self.durability == Durability::Buffered
+        self.disk.durability() == Durability::Buffered
             && self.disk.safe.boot != BootId::default()
             && self.disk.safe.boot != boot
     }

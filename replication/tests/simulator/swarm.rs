@@ -69,9 +69,10 @@ pub(crate) enum Fault {
     Forget,
     Mute,
     ReturnToPower,
+    ChangeDurability,
 }
 
-const FAULTS: [Fault; 25] = [
+const FAULTS: [Fault; 26] = [
     Fault::Kill,
     Fault::LosePower,
     Fault::Pause,
@@ -97,6 +98,7 @@ const FAULTS: [Fault; 25] = [
     Fault::Forget,
     Fault::Mute,
     Fault::ReturnToPower,
+    Fault::ChangeDurability,
 ];
 
 /// A table of one partition. A node has a log for each durability, and two tables never have the same.
@@ -109,6 +111,19 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// The same table, had it been given the other durability.
+    pub(crate) fn of_other_durability(self) -> Self {
+        let (durability, segment) = match self.durability {
+            Durability::Sync => (Durability::Buffered, ByteSize::kib(16)),
+            Durability::Buffered => (Durability::Sync, ByteSize::kib(32)),
+        };
+        Self {
+            durability,
+            segment,
+            log_budget: ByteSize(segment.0 * (self.log_budget.0 / self.segment.0)),
+        }
+    }
+
     /// Room for a few batches in a segment: a log that syncs fills whole blocks, and giving a segment up takes two.
     fn segment(durability: Durability, chance: &mut Chance) -> ByteSize {
         ByteSize::kib(match durability {

@@ -14,7 +14,7 @@ pub(crate) fn on_proposal(world: &mut World, at: At, configuration: &Configurati
     let known = replica.and_then(|replica| replica.configuration());
     let adds = known.is_some_and(|known| known.len() < configuration.len());
     // In `buffered` a proposal is recorded first, and the stream may go down in that time.
-    if adds && node.meta == MetaStream::Down && site.durability == Durability::Sync {
+    if adds && node.meta == MetaStream::Down && site.disk.durability() == Durability::Sync {
         world.violate(NAME, format!("{at} proposes {configuration:?}"));
     }
 }
