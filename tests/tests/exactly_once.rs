@@ -260,3 +260,33 @@ fn what_was_done_is_known_after_every_process_was_killed_and_started_again() {
         assert_eq!(value, 1);
     }
 }
+
+#[test]
+fn who_asks_again_is_answered_though_the_table_has_had_its_share_of_writes() {
+    let cluster = Cluster::start(Options::default().partitions(1));
+    let ids: Vec<RequestId> = (1..=20)
+        .map(|number| RequestId {
+            first_incomplete: 1,
+            ..RequestId::new(7, number)
+        })
+        .collect();
+    runtime().block_on(async {
+        let table = open(&cluster.meta(), "default").await;
+        for id in &ids {
+            let first = table.command_as(*id, ["INCR", "asked"]).await.unwrap();
+            assert_eq!(first, format!(":{}\r\n", id.sequence).as_str());
+        }
+        cluster.shell(&["table", "alter", "default", "--write-operations", "1"]);
+        // Each server hears of that in its own time: until this one has, and has had its share.
+        until("writes are refused", || {
+            let refused: redis::RedisResult<i64> = redis::cmd("INCR")
+                .arg("other")
+                .query(&mut redis(&cluster.gateway()));
+            refused.is_err_and(|error| error.to_string().contains("THROTTLED"))
+        });
+        for id in &ids {
+            let again = table.command_as(*id, ["INCR", "asked"]).await.unwrap();
+            assert_eq!(again, format!(":{}\r\n", id.sequence).as_str());
+        }
+    });
+}

@@ -96,13 +96,15 @@ impl Worker {
             Ok(())
         };
         let tried = if let Err(refused) = admitted {
-            Tried::Answer(Outcome::Refused(match (to.named(), refused) {
-                // Another attempt of it may be done.
+            match (to.named(), refused) {
+                // Another attempt of it may be done: if it was, that is no new work.
                 (Named::By(id), Refused::Unable(reason)) if id.attempt == Attempt::Again => {
-                    Refused::Unknown(reason)
+                    let serves = h.serves();
+                    let done = serves.then(|| self.done_before(h, now, id)).flatten();
+                    done.unwrap_or(Tried::Answer(Outcome::Refused(Refused::Unknown(reason))))
                 }
-                (_, refused) => refused,
-            }))
+                (_, refused) => Tried::Answer(Outcome::Refused(refused)),
+            }
         } else if h.held.blocks(spec, args) || h.is_changing() {
             Tried::Hold(None)
         } else {

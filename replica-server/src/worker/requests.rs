@@ -109,15 +109,28 @@ impl Worker {
         args: &[&[u8]],
         id: &RequestId,
     ) -> Tried {
+        match self.done_before(h, now, id) {
+            Some(instead) => instead,
+            None => self.write_and_remember(h, now, spec, args, id),
+        }
+    }
+
+    /// What becomes of a request that is not to be evaluated; nothing for a new one.
+    pub(super) fn done_before(
+        &self,
+        h: &mut Hosted,
+        now: Instant,
+        id: &RequestId,
+    ) -> Option<Tried> {
         if let Err(instead) = self.restore_requests(h, now) {
-            return instead;
+            return Some(instead);
         }
         let time = self.partition_now(h, now);
         let Some(requests) = &mut h.requests else {
-            return Tried::Hold(None);
+            return Some(Tried::Hold(None));
         };
-        match requests.windows.judge(id, time) {
-            Verdict::New => self.write_and_remember(h, now, spec, args, id),
+        Some(match requests.windows.judge(id, time) {
+            Verdict::New => return None,
             // It needs no lease: what it says is past, and stays true.
             Verdict::Done {
                 decree,
@@ -139,7 +152,7 @@ impl Worker {
                 let text = "more requests are to be remembered than there is room for";
                 Tried::Answer(Outcome::Refused(Refused::Busy(text.into())))
             }
-        }
+        })
     }
 
     fn write_and_remember(
