@@ -2,6 +2,7 @@
 
 use crate::Omission;
 use crate::expiry::{self, ExpiryModel};
+use crate::hang::{self, HangModel};
 use crate::lease::{self, LeaseModel};
 use crate::log::{self, LogModel};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
@@ -18,6 +19,8 @@ pub enum Subject {
     Lease(lease::Bounds),
     /// Expiry.
     Expiry(expiry::Bounds),
+    /// Hanging disks.
+    Hang(hang::Bounds),
 }
 
 /// How to search.
@@ -79,6 +82,7 @@ impl Subject {
                 search,
             ),
             Self::Expiry(bounds) => run(&ExpiryModel { bounds, without }, search),
+            Self::Hang(bounds) => run(&HangModel { bounds, without }, search),
         }
     }
 }

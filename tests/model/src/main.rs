@@ -3,6 +3,7 @@
 use clap::Parser;
 use model::Omission;
 use model::check::{Find, Outcome, Search, Subject};
+use model::log::{Learners, Start};
 use model::runs::{Consequence, Length, RUNS, consequence};
 use std::process::ExitCode;
 
@@ -118,6 +119,21 @@ fn leave_out(arguments: &Arguments, steps: usize) -> bool {
                         .for_each(|step| println!("    {step}"));
                 }
             }
+            Consequence::Stops(subjects) => {
+                for &(subject, expected) in subjects {
+                    let outcome = subject.check(Some(omission), Search { steps, find });
+                    let (bounds, states) = (bounds(subject), outcome.states);
+                    let as_told = outcome.complete && outcome.unseen == expected;
+                    good &= as_told;
+                    let verdict = if as_told { "never" } else { "UNEXPECTEDLY" };
+                    let unseen = outcome.unseen.join(", ");
+                    println!(
+                        "| {rule} | {told} | {bounds} | {verdict}, in {states} states: {unseen} | |"
+                    );
+                }
+            }
+            // It takes a large search to say so.
+            Consequence::Covered(..) if arguments.short => {}
             Consequence::Covered(subject, why) => {
                 let outcome = subject.check(
                     Some(omission),
@@ -158,6 +174,12 @@ fn bounds(subject: Subject) -> String {
             part(bounds.faults.power_losses, "power loss", "power losses");
             part(bounds.faults.emptied, "emptied disk", "emptied disks");
             part(bounds.faults.learns, "learn", "learns");
+            if bounds.start == Start::Deposed {
+                parts.push("after a takeover".to_owned());
+            }
+            if bounds.learners == Learners::WithHoles {
+                parts.push("with holes".to_owned());
+            }
         }
         Subject::Lease(bounds) => {
             part(bounds.partitions, "partition", "partitions");
@@ -170,6 +192,7 @@ fn bounds(subject: Subject) -> String {
             part(bounds.learns, "learn", "learns");
         }
         Subject::Expiry(bounds) => part(bounds.latest, "tick", "ticks"),
+        Subject::Hang(bounds) => part(bounds.replicas, "member", "members"),
     }
     parts.join(", ")
 }

@@ -2,7 +2,7 @@
 
 use crate::check::Subject;
 use crate::log::Durability::{Buffered, Sync};
-use crate::{Omission, expiry, lease, log};
+use crate::{Omission, expiry, hang, lease, log};
 
 /// A model with all rules kept.
 #[derive(Clone, Copy, Debug)]
@@ -28,12 +28,19 @@ pub enum Length {
 const LOG: log::Bounds = log::Bounds::new(3, Sync);
 /// Two members, and a node that may learn.
 const PAIR: log::Bounds = log::Bounds::new(2, Sync);
+/// One member, and nodes that learn with holes in their logs, and restart.
+const HOLES: log::Bounds = log::Bounds::new(1, Sync).learns(1).restarts(1).holes();
+/// A member, and a deposed one that learns anew.
+const OLD_COPY: log::Bounds = PAIR.ballots(4).decrees(2).learns(1).restarts(1).deposed();
 const BUFFERED: log::Bounds = log::Bounds::new(2, Buffered);
 const LEASE: lease::Bounds = lease::Bounds::new(2);
 const EXPIRY: expiry::Bounds = expiry::Bounds {
     expires: 2,
     latest: 3,
 };
+
+const HANG_TWO: hang::Bounds = hang::Bounds { replicas: 2 };
+const HANG_THREE: hang::Bounds = hang::Bounds { replicas: 3 };
 
 /// The models with all rules kept.
 pub const RUNS: &[Run] = &[
@@ -81,6 +88,28 @@ pub const RUNS: &[Run] = &[
                 .learns(2),
         ),
     ),
+    short(
+        "learners with holes",
+        Subject::Log(HOLES.ballots(2).decrees(2)),
+    ),
+    long(
+        "learners with holes",
+        Subject::Log(HOLES.ballots(2).decrees(3)),
+    ),
+    long("learners with holes", Subject::Log(HOLES.decrees(2))),
+    long(
+        "learners with holes",
+        Subject::Log(HOLES.ballots(2).decrees(2).learns(2)),
+    ),
+    long(
+        "checkpoints and takeovers",
+        Subject::Log(PAIR.learns(1).restarts(1).holes()),
+    ),
+    long("old copies", Subject::Log(OLD_COPY)),
+    long(
+        "old copies, learners with holes",
+        Subject::Log(OLD_COPY.holes()),
+    ),
     short("leases", Subject::Lease(LEASE)),
     short(
         "leases and restarts",
@@ -104,6 +133,8 @@ pub const RUNS: &[Run] = &[
         Subject::Lease(LEASE.partitions(2).ballots(2).restarts(1)),
     ),
     short("expiry", Subject::Expiry(EXPIRY)),
+    short("hanging disks", Subject::Hang(HANG_TWO)),
+    short("hanging disks", Subject::Hang(HANG_THREE)),
 ];
 
 const fn short(name: &'static str, subject: Subject) -> Run {
@@ -129,12 +160,14 @@ pub enum Consequence {
     Breaks(&'static [Subject]),
     /// Nothing breaks within these bounds, and why not.
     Covered(Subject, &'static str),
+    /// Within these bounds, these things never happen any more that otherwise do.
+    Stops(&'static [(Subject, &'static [&'static str])]),
 }
 
 /// What comes of leaving this out.
 pub fn consequence(omission: Omission) -> Consequence {
-    use Consequence::{Breaks, Covered};
-    use Subject::{Expiry, Lease, Log};
+    use Consequence::{Breaks, Covered, Stops};
+    use Subject::{Expiry, Hang, Lease, Log};
     match omission {
         Omission::L1Gaps | Omission::C2Serves | Omission::C2Duty | Omission::C3AnyBallot => {
             const { Breaks(&[Log(LOG.decrees(2))]) }
@@ -145,6 +178,17 @@ pub fn consequence(omission: Omission) -> Consequence {
         | Omission::L4Cuts
         | Omission::C2Lower => const { Breaks(&[Log(LOG.decrees(2).restarts(1))]) },
         Omission::L2Lower => const { Breaks(&[Log(PAIR)]) },
+        Omission::L4Keeps => const { Breaks(&[Log(OLD_COPY)]) },
+        // Without restarts, which would make a copy with a hole none before a write is missed.
+        Omission::C4Gap => const { Breaks(&[Log(HOLES.ballots(2).decrees(2).restarts(0))]) },
+        Omission::L4Behind | Omission::C5Hole | Omission::C5Restart => {
+            const { Breaks(&[Log(HOLES.ballots(2).decrees(2))]) }
+        }
+        Omission::L4Counts => const { Breaks(&[Log(HOLES)]) },
+        Omission::L4Discards => Covered(
+            Log(HOLES.ballots(2).decrees(2).learns(2)),
+            "nobody counts the copy of a learner, and a learn by checkpoint that was cut off starts anew",
+        ),
         Omission::L4Offer | Omission::C1Changes | Omission::C4Whole | Omission::C5Mark => {
             const { Breaks(&[Log(PAIR.learns(1).restarts(1))]) }
         }
@@ -181,6 +225,22 @@ pub fn consequence(omission: Omission) -> Consequence {
         }
         Omission::R1Vouch => const { Breaks(&[Lease(LEASE.learns(1))]) },
         Omission::R3Adds => const { Breaks(&[Lease(LEASE.ballots(4).learns(1))]) },
+        Omission::R6Vouches => {
+            const {
+                Stops(&[
+                    (
+                        Hang(HANG_TWO),
+                        &[
+                            hang::AFTER_PRIMARY,
+                            hang::AFTER_SECONDARY,
+                            hang::AFTER_PRIMARY_AMID_CHANGE,
+                            hang::AFTER_SECONDARY_AMID_CHANGE,
+                        ],
+                    ),
+                    (Hang(HANG_THREE), &[hang::AFTER_PRIMARY]),
+                ])
+            }
+        }
         Omission::R7Commit => const { Breaks(&[Expiry(EXPIRY)]) },
     }
 }

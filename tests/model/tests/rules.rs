@@ -4,6 +4,7 @@
 
 use model::Omission;
 use model::check::{Find, Search};
+use model::hang::{Bounds, HangModel, dead_ends};
 use model::runs::{Consequence, Length, RUNS, consequence};
 
 /// More than any of the searches here needs.
@@ -30,13 +31,41 @@ fn nothing_breaks_while_all_rules_are_kept() {
 #[test]
 fn each_part_of_a_rule_that_is_left_out_breaks_something() {
     for &omission in Omission::ALL {
-        // What is covered by another rule takes a large search to say so.
-        let Consequence::Breaks(subjects) = consequence(omission) else {
-            continue;
-        };
-        for subject in subjects {
-            let outcome = subject.check(Some(omission), SEARCH);
-            assert!(outcome.violated.is_some(), "{omission:?}: {subject:?}");
+        match consequence(omission) {
+            Consequence::Breaks(subjects) => {
+                for subject in subjects {
+                    let outcome = subject.check(Some(omission), SEARCH);
+                    assert!(outcome.violated.is_some(), "{omission:?}: {subject:?}");
+                }
+            }
+            Consequence::Stops(subjects) => {
+                for (subject, expected) in subjects {
+                    let outcome = subject.check(Some(omission), SEARCH);
+                    assert!(outcome.complete, "{omission:?}: {subject:?}");
+                    assert_eq!(outcome.unseen, *expected, "{omission:?}: {subject:?}");
+                }
+            }
+            // What is covered by another rule takes a large search to say so.
+            Consequence::Covered(..) => {}
         }
+    }
+}
+
+#[test]
+fn wherever_a_hanging_disk_leaves_a_partition_there_is_a_way_on() {
+    for replicas in [2, 3] {
+        let bounds = Bounds { replicas };
+        let kept = HangModel {
+            bounds,
+            without: None,
+        };
+        let (hanging, dead) = dead_ends(&kept);
+        assert!(hanging > 0, "no disk hangs, with {replicas} members");
+        assert_eq!(dead, 0, "of {hanging} states, with {replicas} members");
+        let (_, dead) = dead_ends(&HangModel {
+            without: Some(Omission::R6Vouches),
+            ..kept
+        });
+        assert!(dead > 0, "with {replicas} members");
     }
 }

@@ -1,8 +1,8 @@
 //! What can happen in the log model, and how much of it.
 
-use super::bounds::{Bounds, Durability};
+use super::bounds::{Bounds, Durability, Start};
 use super::message::{Message, Network};
-use super::state::{Configuration, DECREES, ORIGINAL, Replica, Role, Standing, State};
+use super::state::{Base, Configuration, DECREES, ORIGINAL, Replica, Reset, Role, Standing, State};
 use crate::Omission;
 use crate::node::{NODES, Node, nodes, renamed, renamed_set, renaming};
 use foldhash::fast::FixedState;
@@ -56,6 +56,10 @@ pub enum Act {
     Complete(Node),
     /// The primary gives its learner up.
     Dismiss(Node),
+    /// The primary sends its learner a checkpoint of this decree.
+    Checkpoint(Node, u8),
+    /// The learner's checkpoint is in place.
+    Install(Node),
 }
 
 impl LogModel {
@@ -89,6 +93,8 @@ impl LogModel {
             Act::Offer(node, to) => Self::offer(state, node, to),
             Act::Complete(node) => self.complete(state, node),
             Act::Dismiss(node) => Self::dismiss(state, node),
+            Act::Checkpoint(node, decree) => Self::send_checkpoint(state, node, decree),
+            Act::Install(node) => self.install_checkpoint(state, node),
         }
     }
 
@@ -106,7 +112,10 @@ impl LogModel {
                 base,
             } => self.take_prepare(state, node, ballot, decree, (value, base)),
             Message::Offer { ballot, learn, .. } => self.take_offer(state, node, ballot, learn),
-            Message::Complete { ballot, learn } => Self::mark(state, node, ballot, learn),
+            Message::Checkpoint { learn, decree } => {
+                self.take_checkpoint(state, node, learn, decree);
+            }
+            Message::Complete { ballot, learn } => self.mark(state, node, ballot, learn),
             // Looked up, where they count.
             Message::Committed { .. }
             | Message::TruncateAck { .. }
@@ -150,6 +159,12 @@ impl LogModel {
                 leader.known == ballot && matches!(leader.role, Role::Primary { .. })
             }
             Message::Offer { to, .. } => state.at(to).ballot <= ballot,
+            Message::Checkpoint { learn, .. } => nodes().any(|node| {
+                let replica = state.at(node);
+                replica.standing == Standing::Learning(learn)
+                    && !matches!(replica.base, Base::CutOff { .. })
+                    || replica.standing.learn() < learn && replica.ballot <= ballot
+            }),
             Message::Truncate { .. }
             | Message::Prepare { .. }
             | Message::Committed { .. }
@@ -170,27 +185,32 @@ impl LogModel {
                 let learn = configuration.learns[usize::from(node)];
                 (configuration.primary == node, learn)
             };
-            let replica = Replica {
-                proposal: None,
-                role: match state.at(node).role {
-                    Role::Primary {
-                        last,
-                        reconciled,
-                        learn,
-                        offers,
-                        ..
-                    } => Role::Primary {
-                        last,
-                        reconciled,
-                        learner: 0,
-                        learn,
-                        offers,
-                    },
-                    role => role,
+            let replica = state.at(node);
+            let role = match replica.role {
+                Role::Primary {
+                    last,
+                    reconciled,
+                    learn,
+                    offers,
+                    ..
+                } => Role::Primary {
+                    last,
+                    reconciled,
+                    learner: 0,
+                    learn,
+                    offers,
                 },
-                ..*state.at(node)
+                role => role,
             };
-            replica.hash(&mut hasher);
+            let (ballot, standing) = (replica.ballot, replica.standing);
+            (ballot, standing, replica.epoch, replica.promised).hash(&mut hasher);
+            (replica.disk, replica.log, replica.known).hash(&mut hasher);
+            let proposal: Option<Configuration> = None;
+            (replica.committed, replica.served, role, proposal).hash(&mut hasher);
+            // Else all searches without holes would meet equal states in another order, and count some of them anew.
+            if (replica.reset, replica.base) != (Reset::Log, Base::Good) {
+                (replica.reset, replica.base).hash(&mut hasher);
+            }
             for configuration in &state.stored {
                 own(configuration).hash(&mut hasher);
             }
@@ -242,6 +262,10 @@ impl Model for LogModel {
             usize::from(self.bounds.decrees) <= DECREES,
             "a log holds {DECREES} decrees"
         );
+        assert!(
+            !(self.holes() && self.buffered()),
+            "a checkpoint has what clients were told, which a power loss may take back"
+        );
         let member = |node| u8::from(node < self.bounds.members) * ORIGINAL;
         let configuration = Configuration {
             primary: 0,
@@ -276,6 +300,18 @@ impl Model for LogModel {
         for node in nodes().filter(|&node| node > 0 && configuration.contains(node)) {
             self.take_truncate(&mut state, node, 1, 1, 0);
         }
+        if self.bounds.start == Start::Deposed {
+            let taken = Configuration {
+                primary: 1,
+                learns: [0, ORIGINAL, 0],
+                epoch: 0,
+            };
+            let (write, sync) = (Act::Write(0), Act::Sync(0));
+            let takeover = [Act::Propose(1, taken), Act::Store(taken), Act::Hear(1, 2)];
+            for act in [write, write, sync].into_iter().chain(takeover) {
+                self.act(&mut state, act);
+            }
+        }
         vec![state]
     }
 
@@ -285,6 +321,7 @@ impl Model for LogModel {
             self.follow_acts(state, node, acts);
             self.propose_acts(state, node, acts);
             self.learn_acts(state, node, acts);
+            self.hole_acts(state, node, acts);
             self.fault_acts(state, node, acts);
         }
         if state.newest() < self.bounds.ballots {
@@ -306,7 +343,7 @@ impl Model for LogModel {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        super::properties::properties()
+        super::properties::properties(self)
     }
 }
 

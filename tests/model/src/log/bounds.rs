@@ -20,6 +20,24 @@ pub enum OldPrimary {
     MayStay,
 }
 
+/// How a learner's log grows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Learners {
+    /// From its own prefix or from nothing, in decree order.
+    InOrder,
+    /// In any order, and with checkpoints.
+    WithHoles,
+}
+
+/// What there was before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// Nothing: everybody follows the first primary.
+    Fresh,
+    /// A secondary took over from the first primary, which has two writes that nobody else has, and knows of nothing.
+    Deposed,
+}
+
 /// How far the model goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -33,6 +51,10 @@ pub struct Bounds {
     pub durability: Durability,
     /// What a takeover may make of the old primary.
     pub old_primary: OldPrimary,
+    /// How a learner's log grows.
+    pub learners: Learners,
+    /// What there was before.
+    pub start: Start,
     /// How many faults.
     pub faults: Faults,
 }
@@ -46,6 +68,8 @@ impl Bounds {
             decrees: 1,
             durability,
             old_primary: OldPrimary::Leaves,
+            learners: Learners::InOrder,
+            start: Start::Fresh,
             faults: Faults {
                 restarts: 0,
                 power_losses: 0,
@@ -60,6 +84,24 @@ impl Bounds {
     pub const fn hand_over(self) -> Self {
         Self {
             old_primary: OldPrimary::MayStay,
+            ..self
+        }
+    }
+
+    /// Learners' logs may have holes.
+    #[must_use]
+    pub const fn holes(self) -> Self {
+        Self {
+            learners: Learners::WithHoles,
+            ..self
+        }
+    }
+
+    /// The first primary was deposed.
+    #[must_use]
+    pub const fn deposed(self) -> Self {
+        Self {
+            start: Start::Deposed,
             ..self
         }
     }

@@ -11,7 +11,8 @@ impl LogModel {
         let replica = state.at(node);
         if replica.standing != Standing::Blank {
             if state.left.restarts > 0 {
-                acts.extend((0..=replica.committed).map(|applied| Act::Restart(node, applied)));
+                let applied = Self::oldest_applied(replica)..=replica.committed;
+                acts.extend(applied.map(|applied| Act::Restart(node, applied)));
             }
             if state.left.power_losses > 0 {
                 // The log is synced up to a decree before RocksDB has it.

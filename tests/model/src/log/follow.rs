@@ -19,6 +19,7 @@ impl LogModel {
                         || ballot < replica.known && !self.keeps(Omission::L2Lower)
                 }
                 Message::Offer { to, .. } => to == node,
+                Message::Checkpoint { learn, .. } => replica.standing == Standing::Learning(learn),
                 Message::Complete { ballot, learn } => {
                     ballot == replica.known && learn == replica.standing.learn()
                 }
@@ -70,11 +71,12 @@ impl LogModel {
         let Role::Follower { next } = replica.role else {
             return;
         };
-        if next == 0 {
+        if next == 0 && !replica.awaits_checkpoint() {
             let Some(next) = self.begin_stream(state, node, ballot, first, last) else {
                 return;
             };
             state.at_mut(node).role = Role::Follower { next };
+            self.advance(state, node);
             Self::acknowledge(state, node, ballot);
         }
         let learn = state.at(node).standing.learn();
@@ -154,6 +156,14 @@ impl LogModel {
                 },
             );
         }
+        if self.holes() && matches!(state.at(node).standing, Standing::Learning(_)) {
+            let mutation = Mutation {
+                ballot,
+                value,
+                base,
+            };
+            return self.take_anywhere(state, node, decree, mutation);
+        }
         let replica = state.at_mut(node);
         let Role::Follower { next } = replica.role else {
             return;
@@ -183,7 +193,7 @@ impl LogModel {
         // C6: where a proposal may have been made, nothing unsynced is acknowledged.
         let promised = replica.promised >= replica.known && self.keeps(Omission::C6Promise);
         if !self.buffered() || promised {
-            replica.disk = replica.log;
+            self.flush(replica);
             if !self.keeps(Omission::L1Cancels) {
                 replica.disk.cut(decree);
             }

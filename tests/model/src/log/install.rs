@@ -43,7 +43,7 @@ impl LogModel {
         if self.keeps(Omission::L2Forgets) {
             replica.ballot = ballot;
         }
-        replica.disk = replica.log;
+        self.flush(replica);
         replica.proposal = None;
         let role = std::mem::replace(&mut replica.role, Role::Inactive);
         // C6: all members lost power, and this one goes on alone.
@@ -153,9 +153,12 @@ impl LogModel {
         replica.committed = applied;
         replica.proposal = None;
         replica.role = Role::Inactive;
-        // A hole shows that what is above it is no part of the copy.
-        let prepared = replica.log.prepared();
-        replica.log.cut(prepared);
+        let goes_on = self.recover_learner(replica);
+        if !matches!(replica.standing, Standing::Learning(_)) {
+            // A hole shows that what is above it is no part of the copy.
+            let prepared = replica.log.prepared();
+            replica.log.cut(prepared);
+        }
         if !self.keeps(Omission::L4Cuts) {
             replica.log.cut(applied);
         }
@@ -171,6 +174,10 @@ impl LogModel {
             state.at_mut(node).role = Role::Follower { next: 0 };
         } else if member && !self.keeps(Omission::L3Leads) {
             Self::begin(state, node, false, None, configuration);
+        } else if goes_on && configuration.primary != node {
+            let next = state.at(node).log.highest() + 1;
+            state.at_mut(node).role = Role::Follower { next };
+            Self::acknowledge(state, node, state.at(node).known);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A learn, from the offer to the proposal that makes the learner a member (rules L4, C4, C5, C6).
 
 use super::act::{Act, LogModel};
-use super::message::Message;
-use super::state::{Configuration, Log, Role, Standing, State};
+use super::message::{self, Message};
+use super::state::{Base, Configuration, Log, Reset, Role, Standing, State};
 use crate::Omission;
 use crate::node::{Node, nodes};
 
@@ -57,7 +57,7 @@ impl LogModel {
         } = &mut state.at_mut(node).role
         {
             *offers += 1;
-            (*learner, *learn) = (to, (ballot << 2) + *offers);
+            (*learner, *learn) = (to, message::learn(ballot, *offers));
             let learn = *learn;
             state.network.send(Message::Offer { ballot, to, learn });
         }
@@ -81,18 +81,23 @@ impl LogModel {
         let replica = state.at_mut(node);
         // C6: a copy of an older epoch is discarded whole.
         let sound = replica.epoch == configuration.epoch || !self.keeps(Omission::C6Epoch);
-        if replica.standing == Standing::Blank || !sound {
+        let awaits = replica.standing != Standing::Blank && !replica.base.is_good();
+        if replica.standing == Standing::Blank || !sound || awaits {
             replica.log = Log::default();
             replica.committed = 0;
         }
         replica.log.cut(replica.committed);
-        replica.disk = replica.log;
+        self.flush(replica);
+        (replica.reset, replica.base) = if awaits {
+            (Reset::Checkpoint(0), Base::Awaited)
+        } else {
+            (Reset::Log, Base::Good)
+        };
         replica.epoch = configuration.epoch;
         replica.standing = Standing::Learning(learn);
         replica.served = false;
-        replica.role = Role::Follower {
-            next: replica.committed + 1,
-        };
+        let next = if awaits { 0 } else { replica.committed + 1 };
+        replica.role = Role::Follower { next };
         Self::acknowledge(state, node, ballot);
     }
 
@@ -124,14 +129,15 @@ impl LogModel {
     }
 
     /// C5: the learner writes its ready mark.
-    pub(super) fn mark(state: &mut State, node: Node, ballot: u8, learn: u8) {
+    pub(super) fn mark(&self, state: &mut State, node: Node, ballot: u8, learn: u8) {
+        let may = self.may_mark(state.at(node));
         let replica = state.at_mut(node);
         if !matches!(replica.role, Role::Follower { next: 1.. }) {
             return;
         }
-        if replica.standing == Standing::Learning(learn) {
+        if replica.standing == Standing::Learning(learn) && may {
             replica.standing = Standing::Whole(learn);
-            replica.disk = replica.log;
+            self.flush(replica);
         }
         if state.at(node).standing == Standing::Whole(learn) {
             state.network.send(Message::Ready { ballot, learn });

@@ -32,10 +32,22 @@ pub enum Message {
     },
     /// C4: become a learner.
     Offer { ballot: u8, to: Node, learn: u8 },
+    /// What the primary's RocksDB has up to this decree.
+    Checkpoint { learn: u8, decree: u8 },
     /// C5: nothing is missing, write the ready mark.
     Complete { ballot: u8, learn: u8 },
     /// C5: the ready mark is on disk.
     Ready { ballot: u8, learn: u8 },
+}
+
+/// The learn that a primary offers as the `offer`th under its ballot.
+pub(super) fn learn(ballot: u8, offer: u8) -> u8 {
+    (ballot << 2) + offer
+}
+
+/// Under which ballot a learn was offered.
+pub(super) fn ballot_of(learn: u8) -> u8 {
+    learn >> 2
 }
 
 impl Message {
@@ -50,6 +62,7 @@ impl Message {
             | Self::Offer { ballot, .. }
             | Self::Complete { ballot, .. }
             | Self::Ready { ballot, .. } => ballot,
+            Self::Checkpoint { learn, .. } => ballot_of(learn),
         }
     }
 

@@ -1,13 +1,13 @@
 //! What must hold in every state of the log model, and what some state must show so that the others mean something.
 
 use super::act::LogModel;
-use super::state::{Role, Standing, State};
-use crate::node::nodes;
+use super::state::{Base, Replica, Reset, Role, Standing, State};
+use crate::node::{Node, nodes};
 use stateright::Property;
 
 /// All of them.
-pub(super) fn properties() -> Vec<Property<LogModel>> {
-    vec![
+pub(super) fn properties(model: &LogModel) -> Vec<Property<LogModel>> {
+    let mut properties = vec![
         Property::always(
             "every member has every acknowledged write",
             every_member_has_all,
@@ -34,7 +34,67 @@ pub(super) fn properties() -> Vec<Property<LogModel>> {
                 state.acknowledged.iter().any(|&value| value >> 1 == last)
             },
         ),
-    ]
+    ];
+    if model.holes() {
+        properties.extend([
+            // With a part of a rule left out, it is what follows from the hole that is wanted.
+            Property::always("a copy has no hole", |model: &LogModel, state: &State| {
+                model.without.is_some() || copies_have_no_hole(state)
+            }),
+            Property::sometimes(
+                "a copy from a checkpoint is a member",
+                |_, state: &State| {
+                    members(state).any(|node| {
+                        let replica = state.at(node);
+                        let whole = matches!(replica.standing, Standing::Whole(_));
+                        whole && matches!(replica.reset, Reset::Checkpoint(1..))
+                    })
+                },
+            ),
+        ]);
+    }
+    if model.holes() && model.bounds.faults.restarts > 0 && model.bounds.decrees > 1 {
+        properties.extend([
+            Property::sometimes(
+                "a learn is cut off before its checkpoint is in place, with prepares above",
+                |_, state: &State| cut_off_below_prepares(state),
+            ),
+            Property::sometimes(
+                "a learn by log is cut off, with a hole",
+                |_, state: &State| {
+                    let by_log = |replica: &Replica| replica.reset == Reset::Log;
+                    cut_off(state).any(|replica| by_log(replica) && replica.disk.has_hole())
+                },
+            ),
+        ]);
+    }
+    properties
+}
+
+fn members(state: &State) -> impl Iterator<Item = Node> {
+    let newest = state.stored.last().copied();
+    nodes().filter(move |&node| newest.is_some_and(|newest| newest.contains(node)))
+}
+
+fn copies_have_no_hole(state: &State) -> bool {
+    let whole = |replica: &&Replica| matches!(replica.standing, Standing::Whole(_));
+    let mut copies = state.replicas.iter().filter(whole);
+    copies.all(|replica| !replica.log.has_hole() && !replica.disk.has_hole())
+}
+
+fn cut_off(state: &State) -> impl Iterator<Item = &Replica> {
+    let replicas = state.replicas.iter();
+    replicas.filter(|replica| matches!(replica.base, Base::CutOff { .. }))
+}
+
+fn cut_off_below_prepares(state: &State) -> bool {
+    cut_off(state).any(|replica| match replica.reset {
+        Reset::Checkpoint(base @ 1..) => {
+            let lacks = |decree| replica.disk.value(decree) == 0;
+            (1..=base).any(lacks) && replica.disk.highest() > base
+        }
+        Reset::Checkpoint(0) | Reset::Log => false,
+    })
 }
 
 /// One surviving member is enough: each whose disk was not lost has, as a whole copy, all that clients were told of.

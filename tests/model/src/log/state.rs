@@ -50,6 +50,17 @@ impl Log {
         self.0.iter().take_while(|m| m.value != 0).count() as u8
     }
 
+    /// The highest decree it has, whatever is missing below.
+    pub fn highest(&self) -> u8 {
+        let last = self.0.iter().rposition(|m| m.value != 0);
+        last.map_or(0, |slot| slot as u8 + 1)
+    }
+
+    /// Whether something is missing below something that is there.
+    pub fn has_hole(&self) -> bool {
+        self.prepared() < self.highest()
+    }
+
     /// Drops everything above a decree.
     pub fn cut(&mut self, decree: u8) {
         self.0[usize::from(decree)..].fill(Mutation::default());
@@ -111,6 +122,35 @@ impl Standing {
     }
 }
 
+/// What the reset record of a copy's learn says (L4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Reset {
+    /// Its own records up to the committed decree are the base.
+    Log,
+    /// The checkpoint of this decree is, once it is in place; 0: one that has yet to come.
+    Checkpoint(u8),
+}
+
+/// What a copy's base is worth (L4). Lost by a restart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Base {
+    /// What is there up to the committed decree is how the history begins.
+    Good,
+    /// A learner waits for a checkpoint.
+    Awaited,
+    /// A checkpoint is being put in place.
+    Installing,
+    /// A restart cut a learn off: only another one helps, for which what is there may or may not serve.
+    CutOff { good: bool },
+}
+
+impl Base {
+    /// Whether another learn may start from it.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Good | Self::CutOff { good: true })
+    }
+}
+
 /// What a replica does under the ballot it knows. Lost by a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Role {
@@ -143,6 +183,8 @@ pub struct Replica {
     pub epoch: u8,
     /// On disk: the highest ballot at which it made a proposal (C6).
     pub promised: u8,
+    /// On disk: how its learn began.
+    pub reset: Reset,
     /// On disk: what survives a crash in `sync`, and a power loss in `buffered`.
     pub disk: Log,
     /// What it appended. In `buffered` it survives a crash.
@@ -151,6 +193,8 @@ pub struct Replica {
     pub known: u8,
     /// In memory: up to where it knows mutations to be committed.
     pub committed: u8,
+    /// In memory: what its base is worth.
+    pub base: Base,
     /// In memory: it was a member by its present learn.
     pub served: bool,
     /// In memory: its role.
@@ -167,10 +211,12 @@ impl Replica {
             standing,
             epoch: 0,
             promised: 0,
+            reset: Reset::Log,
             disk: Log::default(),
             log: Log::default(),
             known: 0,
             committed: 0,
+            base: Base::Good,
             served: false,
             role: Role::Inactive,
             proposal: None,
