@@ -242,7 +242,16 @@ impl Replica {
             return;
         };
         let wanted = matches!(learn.progress, Progress::Streaming | Progress::Waiting);
-        if learn.signature != signature || !wanted || (self.sound && decree < committed) {
+        // C4: what was acknowledged in this learn the primary may count on, however late it hears of that.
+        let acknowledged = match &self.role {
+            Role::Follower(Follower {
+                stream: Some(stream),
+                ..
+            }) => stream.flushed,
+            _ => Decree::ZERO,
+        };
+        let old = self.sound && decree < committed.max(acknowledged);
+        if learn.signature != signature || !wanted || old {
             return;
         }
         learn.progress = Progress::Replacing { decree };

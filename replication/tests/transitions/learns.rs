@@ -105,6 +105,25 @@ fn a_learner_by_log_starts_with_a_reset_record_and_ends_with_a_ready_mark() {
     assert_eq!(d.from(A, complete()), [send(A, ready())]);
 }
 
+/// Kept from an earlier transfer, say. The primary may hear of the acknowledgement when it has been told that the checkpoint is there.
+#[test]
+fn a_checkpoint_older_than_what_the_learner_acknowledged_is_not_taken() {
+    let mut d = Bench::blank(D, Durability::Sync);
+    d.from(A, offer(1));
+    d.flushed(0);
+    d.flushed(1);
+    d.from(A, log(&[1, 2, 3], 1));
+    d.flushed(2);
+    d.flushed(3);
+    assert_eq!(d.flushed(4), [send(A, ack(3, 1))]);
+    let received = |decree| Event::CheckpointReceived {
+        signature: LEARN,
+        decree: Decree(decree),
+    };
+    assert_eq!(d.on(received(2)), []);
+    assert!(!d.on(received(3)).is_empty());
+}
+
 #[test]
 fn an_offer_that_comes_twice_does_not_cut_the_learner_back() {
     let mut d = Bench::blank(D, Durability::Sync);
