@@ -35,6 +35,10 @@ impl Replica {
         let old = self.configuration.replace(configuration);
         // L2: the record is appended before anything that happens under the ballot, and everything waits for it.
         self.append_configuration(actions);
+        if self.is_member() {
+            // A learner that was ready may have ended and started since, in good order: then no boot is marked.
+            self.append_boot(actions);
+        }
         // C1: only a higher ballot settles a proposal.
         self.proposal = None;
         self.restart_at = None;

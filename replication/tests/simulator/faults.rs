@@ -77,7 +77,20 @@ impl World {
 
     pub(crate) fn kill(&mut self, node: usize, span: u64) {
         if self.nodes[node].up {
+            if self.nodes[node].runs() && self.chance.percent(20) {
+                self.end_in_order(node);
+            }
             self.crash(node, Power::Kept, span);
+        }
+    }
+
+    /// The process is asked to end: its replicas say what is synced (C6).
+    fn end_in_order(&mut self, node: usize) {
+        self.step_all(node, &Event::Shutdown);
+        if self.nodes[node].hangs_until <= self.now {
+            for site in &mut self.nodes[node].sites {
+                site.disk.settle();
+            }
         }
     }
 

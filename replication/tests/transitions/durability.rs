@@ -2,7 +2,9 @@
 
 use crate::bench::*;
 use replication::{Action, Event, Flush};
-use types::{Ballot, BootId, Durability, LearnSignature, RecordBody};
+use types::{
+    Ballot, BootId, Configuration, Decree, Durability, LearnSignature, Member, RecordBody,
+};
 
 /// How safe the next prepare of ballot 1 must be before this secondary acknowledges it.
 fn flush_of(b: &mut Bench, decree: u64) -> Flush {
@@ -75,6 +77,32 @@ fn so_does_one_that_found_its_ballot_on_its_disk() {
         ),
         "{prepared:?}"
     );
+}
+
+/// It had marked its boot for the learn, and at its orderly end that nothing is unsynced.
+#[test]
+fn a_copy_marks_its_boot_anew_when_it_becomes_a_member_after_an_orderly_end() {
+    let signature = LearnSignature {
+        ballot: Ballot(1),
+        ..LearnSignature::default()
+    };
+    let records = vec![
+        RecordBody::Configuration(config(1, A, &[B])),
+        Bench::reset(0, types::LearnKind::Log, signature),
+        RecordBody::Boot(BootId(1)),
+        RecordBody::Ready {
+            signature,
+            decree: Decree(0),
+        },
+        RecordBody::Boot(BootId(0)),
+    ];
+    let (mut d, _) = Bench::recovered(D, Durability::Buffered, 0, records);
+    let two = Configuration {
+        secondaries: vec![Member::original(B), Member { node: D, signature }],
+        ..config(2, A, &[])
+    };
+    let actions = d.on(Event::ConfigurationKnown(two.clone()));
+    assert_eq!(actions[..2], [append_config(0, &two), append(1, BOOT)]);
 }
 
 #[test]
