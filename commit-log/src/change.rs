@@ -71,6 +71,8 @@ pub fn change_log(
         .map(|known| known.durable);
     to.set_durable(partition, durable.unwrap_or_default());
     from.delete(partition)?;
+    // It may have been all that held a segment back.
+    from.shared().wake_tidier();
     Ok(())
 }
 

@@ -317,6 +317,7 @@ async fn serve(
     spawn_local(inspect::answer(worker.clone(), asked));
     spawn_local(worker.clone().take_inputs(inputs));
     spawn_local(worker.clone().seal_gathered());
+    spawn_local(worker.clone().change_logs());
     spawn_local(worker.clone().call_when_due());
     spawn_local(Peers::connect_all(worker.clone()));
     spawn_local(housekeeping(worker.clone(), heart));
@@ -410,5 +411,6 @@ async fn housekeeping(worker: Rc<Worker>, heart: Arc<AtomicU64>) {
         heart.store(now.0, Ordering::Relaxed);
         worker.relieve_logs();
         worker.kept_checkpoints.expire(now);
+        worker.relieve_requests(now);
     }
 }

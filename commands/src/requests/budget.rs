@@ -5,7 +5,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Memory in bytes for the windows of several partitions. What is taken is at most twice `most`, and what one request adds.
+/// Memory in bytes for the windows of several partitions. What is taken may be more than `most` by what a takeover brings along, and by what
+/// those take that have less than an equal part.
 #[derive(Debug)]
 pub struct Budget {
     most: usize,
@@ -21,6 +22,11 @@ impl Budget {
             taken: Cell::new(0),
             partitions: Cell::new(0),
         })
+    }
+
+    /// Whether more than half is taken: then windows that nobody writes to are worth looking at ([`super::Windows::relieve`]).
+    pub fn is_short(&self) -> bool {
+        self.taken.get() > self.most / 2
     }
 
     /// What is taken, in bytes.

@@ -144,6 +144,11 @@ impl Windows {
         Verdict::New
     }
 
+    /// Looks at some windows for such as need not be kept while memory is short: nobody may be writing here, who would.
+    pub fn relieve(&mut self, now: Timestamp) {
+        self.sweep(SWEPT_IN_NEED, EARLY, now);
+    }
+
     fn has_room(&self) -> bool {
         self.share.bytes() < self.most && self.share.may_grow()
     }

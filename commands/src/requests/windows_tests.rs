@@ -277,6 +277,11 @@ fn the_memory_of_a_node_is_bounded_and_who_has_little_is_not_refused_for_who_has
     let part = fill(&mut little, &mut rows, 0..1000);
     assert!((all / 3..all * 2 / 3).contains(&part), "{part} of {all}");
     assert!(budget.taken() < 200_000);
+    assert!(budget.is_short());
+    for _ in 0..10 {
+        much.relieve(at(130));
+    }
+    assert_eq!(budget.taken(), little.share.bytes());
     drop(much);
     assert_eq!(budget.taken(), little.share.bytes());
     assert!(fill(&mut little, &mut rows, 1000..2000) > 0);

@@ -4,6 +4,7 @@ use crate::inbox::Input;
 use crate::room::Room;
 use crate::worker::Worker;
 use crate::worker::hosted::{Hosted, ReceivedCheckpoint};
+use crate::worker::log_change::LogChange;
 use crate::worker::perform::{of_ticket, remove_later};
 use engine::EngineEvent;
 use proto::meta::{self, to_node};
@@ -161,7 +162,7 @@ impl Worker {
                     // What a copy that stood here before had on disk, this one has not.
                     h.log
                         .set_durable(partition, decree.min(h.storage.durable()));
-                    worker.end_log_change(h);
+                    worker.log_change_flushed(h);
                 });
             }
             EngineEvent::Fetched(fetched) => {
@@ -213,6 +214,7 @@ impl Worker {
                         Ok(base) => {
                             // What was broken has been replaced, and the log may forget what the new one has.
                             h.broken = None;
+                            h.log_change = LogChange::Rests;
                             h.log.set_durable(partition, base.decree);
                             let _ = received.installed.send(Ok(base.decree));
                             Event::CheckpointInstalled {

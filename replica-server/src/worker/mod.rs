@@ -40,6 +40,7 @@ use crate::ports::Reach;
 use crate::room::Room;
 use crate::slow_log::SlowCommands;
 use crate::worker::hosted::Hosted;
+use crate::worker::log_change::LogChanges;
 use crate::worker::passwords::Passwords;
 use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
 use crate::worker::stale::StaleReads;
@@ -133,6 +134,8 @@ pub(crate) struct Worker {
     pub(crate) passwords: Passwords,
     /// What the request ids of all partitions led here may cost.
     pub(crate) request_memory: Rc<Budget>,
+    /// Replicas that are on their way to the log of another durability.
+    log_changes: LogChanges,
     /// The meta leader that was joined last has lost its store.
     pub(crate) meta_lost_all: Cell<bool>,
 }
@@ -216,6 +219,7 @@ impl Worker {
             slow_commands: parts.slow_commands,
             passwords: Passwords::default(),
             request_memory: Budget::new(REQUEST_MEMORY),
+            log_changes: LogChanges::default(),
             meta_lost_all: Cell::new(false),
         })
     }
@@ -423,6 +427,11 @@ impl Worker {
             *failure = Some(reason.to_owned());
             self.stop.notify_one();
         }
+    }
+
+    /// Nothing that happens counts any more.
+    fn is_failing(&self) -> bool {
+        self.failure.borrow().is_some()
     }
 
     pub(crate) fn failure(&self) -> Option<String> {

@@ -32,6 +32,9 @@ pub(crate) fn of_ticket(ticket: u64) -> (u32, u64) {
 impl Worker {
     /// Tells a replica what happened, and does what follows, until nothing does.
     pub(crate) fn drive(&self, h: &mut Hosted, event: Event, out: &mut Vec<Delivery>) {
+        if self.is_failing() {
+            return;
+        }
         let now = clock::now();
         let mut actions = std::mem::take(&mut h.actions);
         let mut next = Some(event);

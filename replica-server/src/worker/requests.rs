@@ -223,6 +223,20 @@ impl Worker {
         }
     }
 
+    /// When memory for request ids is short: what quiet clients left at partitions to which nobody writes may be forgotten.
+    pub(crate) fn relieve_requests(&self, now: Instant) {
+        if !self.request_memory.is_short() {
+            return;
+        }
+        for hosted in self.hosted_all() {
+            let mut h = hosted.borrow_mut();
+            let time = self.partition_now(&h, now);
+            if let Some(requests) = &mut h.requests {
+                requests.windows.relieve(time);
+            }
+        }
+    }
+
     fn partition_now(&self, h: &Hosted, now: Instant) -> Timestamp {
         self.wall.at(now).max(h.storage.partition_time())
     }
