@@ -176,7 +176,16 @@ fn tables_are_created_once_whoever_leads_while_zookeeper_answers_the_leader_too_
             println!("{} was answered late, {} leads", names[0], names[1]);
             let before = count();
             until("tables are created again", || count() > before + 1);
-            cluster.metas[former].zookeeper.behave(Behaviour::Pass);
+            let late = &cluster.metas[former];
+            let tried = || {
+                late.server
+                    .last_words(usize::MAX)
+                    .matches("cannot lead")
+                    .count()
+            };
+            let so_far = tried();
+            until("it tries in vain to connect again", || tried() > so_far);
+            late.zookeeper.behave(Behaviour::Pass);
         }
     });
     cluster.all_compete();
