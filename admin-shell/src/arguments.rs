@@ -11,6 +11,13 @@ pub(crate) use table::TableCommand;
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
 
+/// A value that is called so is the name of a table in service.
+pub(crate) const TABLE: &str = "TABLE";
+/// The name of a dropped one.
+pub(crate) const DROPPED: &str = "DROPPED TABLE";
+/// The name or id of a replica server.
+pub(crate) const NODE: &str = "SERVER";
+
 /// `tulpar shell`: without a command the prompt opens.
 #[derive(Args, Debug)]
 pub struct Options {
@@ -75,6 +82,7 @@ pub(crate) enum LineCommand {
     /// Go on with another table: use orders
     Use {
         /// Its name.
+        #[arg(value_name = TABLE)]
         name: String,
         /// Its password, if it has one.
         password: Option<String>,
@@ -104,11 +112,13 @@ pub(crate) enum Command {
     /// Partitions that are not as they should be, and what is done about it: health orders
     Health {
         /// Only of this table.
+        #[arg(value_name = TABLE)]
         name: Option<String>,
     },
     /// The replicas with the most traffic in the last 10 to 20 seconds: hot orders --by writes
     Hot {
         /// Only of this table.
+        #[arg(value_name = TABLE)]
         name: Option<String>,
         /// What counts.
         #[arg(long, value_enum, default_value_t = HotBy::Commands)]
@@ -120,7 +130,7 @@ pub(crate) enum Command {
     /// The latest commands that took long (`slow_log.threshold`, waiting for the commit included): slowlog --node rack7-b
     Slowlog {
         /// Only of this server, by name or id.
-        #[arg(long)]
+        #[arg(long, value_name = NODE)]
         node: Option<String>,
         /// At most so many, the newest.
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -132,6 +142,7 @@ pub(crate) enum Command {
     /// What a replica server is set to, secrets left out: config rack7-b budgets
     Config {
         /// Its name or id.
+        #[arg(value_name = NODE)]
         node: String,
         /// Only keys that have this in them.
         filter: Option<String>,
@@ -139,6 +150,7 @@ pub(crate) enum Command {
     /// What a replica server measures, as it shows Prometheus: metrics rack7-b replication
     Metrics {
         /// Its name or id.
+        #[arg(value_name = NODE)]
         node: String,
         /// Only those that have this in their name or labels; with `bucket` in it the buckets of histograms too.
         filter: Option<String>,
@@ -152,6 +164,7 @@ pub(crate) enum Command {
     /// Where the copies of a table's partitions are: partitions orders --digest
     Partitions {
         /// The table.
+        #[arg(value_name = TABLE)]
         name: String,
         /// Ask every copy for its committed decree and a digest of its state; reads the whole table.
         #[arg(long)]

@@ -1,17 +1,14 @@
-//! The prompt: history, completion, and a question before what cannot easily be undone.
+//! The prompt: history, and a question before what cannot easily be undone.
 
 use crate::arguments::{
     Command, Line, LineCommand, MetaCommand, NodeCommand, PartitionCommand, TableCommand,
 };
 use crate::commands::Session;
-use clap::{CommandFactory, Parser};
-use rustyline::completion::{Completer, Pair};
+use crate::completion::Completion;
+use clap::Parser;
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
-use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use rustyline::{CompletionType, Config, Editor};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,7 +33,8 @@ For example:
 
 /// Reads and does one line after the other, until the user leaves.
 pub(crate) fn run(runtime: &Runtime, session: &mut Session, json: bool) -> ExitCode {
-    let mut editor = match editor() {
+    let completion = Completion::new(runtime, &session.connection);
+    let mut editor = match editor(completion) {
         Ok(editor) => editor,
         Err(error) => {
             eprintln!("tulpar shell: {error}");
@@ -109,7 +107,7 @@ fn understand(line: &str) -> Result<LineCommand, String> {
 }
 
 /// Words of a line; quotes and backslashes as in a shell.
-fn split(line: &str) -> Result<Vec<String>, String> {
+pub(crate) fn split(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
@@ -139,7 +137,7 @@ fn split(line: &str) -> Result<Vec<String>, String> {
 }
 
 /// Asks before something happens that users notice or that can not be undone.
-fn confirmed(command: &Command, editor: &mut Editor<Completion, FileHistory>) -> bool {
+fn confirmed(command: &Command, editor: &mut Editor<Completion<'_>, FileHistory>) -> bool {
     let Some((question, wanted)) = dangerous(command) else {
         return true;
     };
@@ -201,13 +199,13 @@ fn dangerous(command: &Command) -> Option<(String, String)> {
     }
 }
 
-fn editor() -> rustyline::Result<Editor<Completion, FileHistory>> {
+fn editor(completion: Completion<'_>) -> rustyline::Result<Editor<Completion<'_>, FileHistory>> {
     let config = Config::builder()
         .completion_type(CompletionType::List)
         .history_ignore_space(true)
         .build();
     let mut editor = Editor::with_config(config)?;
-    editor.set_helper(Some(Completion));
+    editor.set_helper(Some(completion));
     if let Some(path) = history_file() {
         // The first time there is none.
         let _ = editor.load_history(&path);
@@ -218,64 +216,6 @@ fn editor() -> rustyline::Result<Editor<Completion, FileHistory>> {
 fn history_file() -> Option<PathBuf> {
     std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".tulpar_history"))
 }
-
-/// Completes command words and options from the same declarations that parse them.
-struct Completion;
-
-impl Completion {
-    fn candidates(line: &str) -> (usize, Vec<String>) {
-        let start = line.rfind(char::is_whitespace).map_or(0, |space| space + 1);
-        let (before, unfinished) = line.split_at(start);
-        let root = Line::command();
-        let mut at = &root;
-        for word in before.split_whitespace() {
-            match at.find_subcommand(word) {
-                Some(found) => at = found,
-                None => break,
-            }
-        }
-        let mut found: Vec<String> = if unfinished.starts_with('-') {
-            at.get_arguments()
-                .filter_map(|argument| argument.get_long())
-                .map(|long| format!("--{long}"))
-                .collect()
-        } else {
-            at.get_subcommands()
-                .map(|command| command.get_name().to_owned())
-                .collect()
-        };
-        if before.trim().is_empty() && !unfinished.starts_with('-') {
-            found.push("help".to_owned());
-        }
-        found.retain(|word| word.starts_with(unfinished));
-        (start, found)
-    }
-}
-
-impl Completer for Completion {
-    type Candidate = Pair;
-
-    fn complete(
-        &self,
-        line: &str,
-        position: usize,
-        _: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, found) = Self::candidates(&line[..position]);
-        let pair = |word: String| Pair {
-            display: word.clone(),
-            replacement: format!("{word} "),
-        };
-        Ok((start, found.into_iter().map(pair).collect()))
-    }
-}
-
-impl Hinter for Completion {
-    type Hint = String;
-}
-impl Highlighter for Completion {}
-impl Validator for Completion {}
-impl Helper for Completion {}
 
 #[cfg(test)]
 mod tests {
@@ -290,21 +230,6 @@ mod tests {
         );
         assert!(split("set 'a").is_err());
         assert!(split("set a\\").is_err());
-    }
-
-    #[test]
-    fn commands_subcommands_and_options_are_completed() {
-        let complete = |line| Completion::candidates(line);
-        assert_eq!(
-            complete("hs"),
-            (0, vec!["hset".to_owned(), "hscan".to_owned()])
-        );
-        assert_eq!(complete("table dr"), (6, vec!["drop".to_owned()]));
-        assert_eq!(
-            complete("table create x --par"),
-            (15, vec!["--partitions".to_owned()])
-        );
-        assert_eq!(complete("hel"), (0, vec!["help".to_owned()]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`arguments`] what can be asked, [`admin`] the connection to the meta servers, [`commands`] what each
 //! command does, [`answer`] and [`grid`] how answers look, [`progress`] what is shown until they come,
-//! [`interactive`] the prompt.
+//! [`interactive`] the prompt, [`completion`] what Tab offers there.
 //!
 //! The shell holds no rules of the cluster: every refusal is a server's own words. It never changes anything that was not
 //! asked for, and asks back only where a person sits: at the prompt, or with a terminal as its input.
@@ -13,6 +13,7 @@ mod admin;
 mod answer;
 mod arguments;
 mod commands;
+mod completion;
 mod grid;
 mod interactive;
 mod progress;

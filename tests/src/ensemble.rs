@@ -31,12 +31,19 @@ const CLASSES: [&str; 10] = [
 /// How long a server may take to answer what it is.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// What ZooKeeper makes the password of a session from, together with its number; the same in all versions so far.
+const PASSWORDS: u64 = 0xB341_5C00;
+
 /// A running ensemble.
 #[derive(Debug)]
 pub struct Ensemble {
     servers: Vec<Member>,
     _directory: TempDir,
 }
+
+/// A client's session, by its number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Session(u64);
 
 #[derive(Debug)]
 struct Member {
@@ -118,6 +125,39 @@ impl Ensemble {
         index
     }
 
+    /// The sessions that hold a znode under this path as its latch, in their order: the first one leads, the others wait. Of a server alone.
+    pub fn holders(&self, path: &str) -> Vec<Session> {
+        let told = ask(self.servers[0].client, "dump").unwrap_or_default();
+        let mut holders = Vec::new();
+        let mut session = None;
+        for line in told.lines() {
+            let number = line
+                .strip_prefix("0x")
+                .and_then(|rest| rest.strip_suffix(':'));
+            if let Some(number) = number {
+                session = u64::from_str_radix(number, 16).ok();
+            }
+            let znode = line.trim().strip_prefix(path);
+            if let (Some(session), Some((_, place))) =
+                (session, znode.and_then(|name| name.rsplit_once('-')))
+            {
+                holders.push((place.to_owned(), Session(session)));
+            }
+        }
+        holders.sort_by(|(a, _), (b, _)| a.cmp(b));
+        holders.into_iter().map(|(_, session)| session).collect()
+    }
+
+    /// Ends a session from outside, as ZooKeeper itself does when its time is over; returns when what it held is gone. Its client, which
+    /// loses its connection by that, is told when it connects again.
+    pub fn expire(&self, session: Session, path: &str) {
+        until("a session has ended", || {
+            // The client itself may come between: its connection takes the session away from ours.
+            let _ = end(self.servers[0].client, session);
+            !self.holders(path).contains(&session)
+        });
+    }
+
     /// The servers' processes.
     pub fn processes(&self) -> Vec<u32> {
         let children = self
@@ -150,7 +190,7 @@ fn configure(directory: &Path, number: usize, ports: &[[u16; 3]]) -> PathBuf {
     std::fs::create_dir(&directory).expect("a new directory");
     let client = ports[number - 1][0];
     let mut text = format!(
-        "dataDir={}\nclientPort={client}\nclientPortAddress=127.0.0.1\ntickTime=200\nminSessionTimeout=400\nmaxSessionTimeout=60000\ninitLimit=50\nsyncLimit=10\nadmin.enableServer=false\n4lw.commands.whitelist=srvr\nmaxClientCnxns=0\n",
+        "dataDir={}\nclientPort={client}\nclientPortAddress=127.0.0.1\ntickTime=200\nminSessionTimeout=400\nmaxSessionTimeout=60000\ninitLimit=50\nsyncLimit=10\nadmin.enableServer=false\n4lw.commands.whitelist=srvr,dump\nmaxClientCnxns=0\n",
         directory.display()
     );
     if ports.len() > 1 {
@@ -211,6 +251,44 @@ fn ask(port: u16, word: &str) -> Option<String> {
     let mut told = String::new();
     connection.read_to_string(&mut told).ok()?;
     Some(told)
+}
+
+/// Takes a session over and closes it, in ZooKeeper's own words: a connection that goes on with it, and the request that ends it.
+fn end(port: u16, session: Session) -> std::io::Result<()> {
+    let mut said = Vec::new();
+    let mut say = |message: &[&[u8]]| {
+        let message = message.concat();
+        said.extend((message.len() as u32).to_be_bytes());
+        said.extend(message);
+    };
+    say(&[
+        &0u32.to_be_bytes(),      // the protocol's version
+        &0u64.to_be_bytes(),      // the last change that was seen
+        &1000u32.to_be_bytes(),   // the timeout
+        &session.0.to_be_bytes(), // its number
+        &16u32.to_be_bytes(),     // the password's length
+        &password(session),
+        &[0], // not only for reading
+    ]);
+    say(&[&1u32.to_be_bytes(), &(-11i32).to_be_bytes()]);
+    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    connection.set_read_timeout(Some(ANSWER))?;
+    connection.write_all(&said)?;
+    // The server closes the connection of a session that has ended.
+    std::io::copy(&mut connection, &mut std::io::sink()).map(drop)
+}
+
+/// The first 16 bytes that Java's `Random` draws with the session's number as its seed.
+fn password(session: Session) -> [u8; 16] {
+    const FACTOR: u64 = 0x5_DEEC_E66D;
+    const MASK: u64 = (1 << 48) - 1;
+    let mut state = (session.0 ^ PASSWORDS ^ FACTOR) & MASK;
+    let mut drawn = [0; 16];
+    for bytes in drawn.chunks_exact_mut(4) {
+        state = state.wrapping_mul(FACTOR).wrapping_add(0xB) & MASK;
+        bytes.copy_from_slice(&((state >> 16) as u32).to_le_bytes());
+    }
+    drawn
 }
 
 /// A port that outgoing connections are never given: a server wants it again when it is started again.

@@ -1,4 +1,4 @@
-//! The built `tulpar`: where it is, and one run of it from start to end.
+//! The built `tulpar`: where it is, and one run of it from start to end; and what a test says that finds no way to run what it needs.
 
 use crate::poll::PATIENCE;
 use std::path::PathBuf;
@@ -109,4 +109,12 @@ pub fn refused(command: &mut Command) -> String {
         ended.stderr
     );
     line.to_owned()
+}
+
+/// Says that nothing is shown here, because this machine has not what a test needs. Where everything must be shown (`CI` is set, as `.ci/run`
+/// does) that is a failure.
+pub fn shows_nothing(of: &str, reason: &str) {
+    let must = std::env::var_os("CI").is_some_and(|set| !set.is_empty());
+    assert!(!must, "nothing is shown of {of}: {reason}");
+    println!("SKIPPED: nothing is shown of {of}: {reason}");
 }

@@ -1,12 +1,13 @@
-//! A run of a program in a terminal of its own, so that what it does only there is seen.
+//! A run of a program in a terminal of its own, so that what it does only there is seen; also one that is typed to.
 
-use crate::poll::PATIENCE;
+use crate::poll::{PATIENCE, eventually};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// What a run in a terminal left.
@@ -51,6 +52,73 @@ pub fn run(mut command: Command, columns: u16) -> Shown {
     };
     let text = reader.join().expect("reading does not panic");
     Shown { status, text }
+}
+
+/// A program that somebody types to. Dropping it ends it.
+#[derive(Debug)]
+pub struct Typist {
+    terminal: File,
+    shown: Arc<Mutex<String>>,
+    child: Child,
+}
+
+impl Typist {
+    /// Starts the program in a terminal of so many columns.
+    pub fn start(mut command: Command, columns: u16) -> Self {
+        let (terminal, inside) = open(columns);
+        let another = || inside.try_clone().expect("a file descriptor");
+        let child = command
+            .env("TERM", "xterm")
+            .stdin(another())
+            .stdout(another())
+            .stderr(another())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let shown = Arc::<Mutex<String>>::default();
+        let mut reader = terminal.try_clone().expect("a file descriptor");
+        let told = Arc::clone(&shown);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // Ends with an error when nobody has the inner side any more.
+            while let Ok(read @ 1..) = reader.read(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..read]);
+                told.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&text);
+            }
+        });
+        Self {
+            terminal,
+            shown,
+            child,
+        }
+    }
+
+    /// Presses these keys.
+    pub fn press(&mut self, keys: &str) {
+        let typed = self.terminal.write_all(keys.as_bytes());
+        typed.expect("the terminal takes what is typed");
+    }
+
+    /// Waits until this is shown; returns all that was until then, which counts no more the next time.
+    pub fn sees(&self, text: &str) -> String {
+        eventually(&format!("{text:?} is shown"), || {
+            let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            if shown.contains(text) {
+                Ok(std::mem::take(&mut *shown))
+            } else {
+                Err(shown.clone())
+            }
+        })
+    }
+}
+
+impl Drop for Typist {
+    fn drop(&mut self) {
+        // One that has ended by itself is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Both sides of a new terminal.

@@ -1,12 +1,13 @@
 //! The cluster of `deploy/compose` comes up and serves, also without a replica server and without the meta server that led.
 //!
-//! Where no Docker Engine answers it says so, and shows nothing.
+//! Where no Docker Engine answers it says so, and shows nothing; where everything must be shown that is a failure.
 
 use serde_json::Value;
 use tests::containers::{Containers, HTTP_SECRET, missing_engine};
 use tests::doors::{Redis, Sending};
 use tests::http::{Metrics, try_get};
 use tests::poll::eventually;
+use tests::program::shows_nothing;
 use tests::writers::{Writers, check, seed};
 use tests::{Door, tools};
 
@@ -65,10 +66,10 @@ fn well(containers: &Containers, meta: &str) {
 fn the_compose_cluster_serves_through_the_loss_of_a_replica_server_and_of_the_leading_meta_server()
 {
     if let Some(reason) = missing_engine() {
-        println!(
-            "SKIPPED: no Docker Engine answers, so nothing is shown of deploy/compose: {reason}"
+        return shows_nothing(
+            "deploy/compose",
+            &format!("no Docker Engine answers: {reason}"),
         );
-        return;
     }
     let containers = Containers::start();
     let leading = leader(&containers, &METAS);

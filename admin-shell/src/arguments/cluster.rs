@@ -1,5 +1,6 @@
 //! What can be asked about the cluster as a whole: its nodes, how evenly they bear, what is wrong, and what to do when much is lost.
 
+use super::{NODE, TABLE};
 use clap::{Subcommand, ValueEnum};
 
 /// What can be done with a replica server.
@@ -8,6 +9,7 @@ pub(crate) enum NodeCommand {
     /// Move everything that it has elsewhere, and give it no more: node drain rack7-b --wait
     Drain {
         /// Its name or id.
+        #[arg(value_name = NODE)]
         node: String,
         /// Wait until it has nothing any more.
         #[arg(long)]
@@ -19,11 +21,13 @@ pub(crate) enum NodeCommand {
     /// Show it no more, once it is stopped for good and has nothing: node forget rack7-b
     Forget {
         /// Its name or id.
+        #[arg(value_name = NODE)]
         node: String,
     },
     /// Give it its share again: node undrain rack7-b
     Undrain {
         /// Its name or id.
+        #[arg(value_name = NODE)]
         node: String,
     },
 }
@@ -51,14 +55,15 @@ pub(crate) enum MoveCommand {
     /// Make a replica on one server, then remove that on another: move replica orders 3 --from a --to d --wait
     Replica {
         /// The table.
+        #[arg(value_name = TABLE)]
         name: String,
         /// Which of its partitions.
         partition: u32,
         /// The server that gives it away, by name or id.
-        #[arg(long)]
+        #[arg(long, value_name = NODE)]
         from: String,
         /// The server that gets it.
-        #[arg(long)]
+        #[arg(long, value_name = NODE)]
         to: String,
         /// Wait until it has it.
         #[arg(long)]
@@ -67,11 +72,12 @@ pub(crate) enum MoveCommand {
     /// Let a secondary lead: move primary orders 3 --to b
     Primary {
         /// The table.
+        #[arg(value_name = TABLE)]
         name: String,
         /// Which of its partitions.
         partition: u32,
         /// The server of the secondary, by name or id.
-        #[arg(long)]
+        #[arg(long, value_name = NODE)]
         to: String,
         /// Wait until it leads.
         #[arg(long)]
@@ -86,11 +92,12 @@ pub(crate) enum PartitionCommand {
     /// there is to choose and what each choice costs: partition rescue orders 3
     Rescue {
         /// The table.
+        #[arg(value_name = TABLE)]
         name: String,
         /// Which of its partitions.
         partition: u32,
         /// Go on with the copy on this server, by name or id.
-        #[arg(long, value_name = "NODE", requires = "word")]
+        #[arg(long, value_name = NODE, requires = "word")]
         copy: Option<String>,
         /// Go on with nothing.
         #[arg(long, conflicts_with = "copy", requires = "word")]
@@ -107,7 +114,7 @@ pub(crate) enum MetaCommand {
     /// Make an empty store again from what the replica servers have. Asked without a word, it says what would come of it: meta rebuild
     Rebuild {
         /// Servers that will never answer, by id.
-        #[arg(long, value_name = "NODE,...", value_delimiter = ',')]
+        #[arg(long, value_name = "ID,...", value_delimiter = ',')]
         missing: Vec<String>,
         /// The word that was given.
         #[arg(long)]

@@ -1,6 +1,7 @@
 //! What can be asked about tables.
 
-use super::duration;
+use super::{DROPPED, TABLE, duration};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use std::time::Duration;
 use types::Durability;
@@ -18,8 +19,8 @@ pub(crate) enum TableCommand {
         /// Copies of each part.
         #[arg(long, default_value_t = 3)]
         replicas: u32,
-        /// When a write is acknowledged: `sync` or `buffered`.
-        #[arg(long, default_value_t = Durability::Sync)]
+        /// When a write is acknowledged.
+        #[arg(long, default_value_t = Durability::Sync, value_parser = durability())]
         durability: Durability,
         /// Clients must give it.
         #[arg(long, value_name = "PASSWORD")]
@@ -33,6 +34,7 @@ pub(crate) enum TableCommand {
     /// Change a table in service; what is not named stays: table alter orders --replicas 5 --default-ttl 7d
     Alter {
         /// Its name.
+        #[arg(value_name = TABLE)]
         name: String,
         /// Copies of each part. Those there are have to be enough for writes until more are made: from 1 to 3, say, --min-replicas 1 has to go
         /// with it, and --min-replicas 0 after it.
@@ -57,6 +59,7 @@ pub(crate) enum TableCommand {
     /// Call a table something else; programs that have it open go on with it: table rename orders orders-2026
     Rename {
         /// Its name.
+        #[arg(value_name = TABLE)]
         name: String,
         /// Its new name.
         to: String,
@@ -64,6 +67,7 @@ pub(crate) enum TableCommand {
     /// Drop a table; it can be recalled for a while: table drop orders
     Drop {
         /// Its name.
+        #[arg(value_name = TABLE)]
         name: String,
         /// Do not ask.
         #[arg(long)]
@@ -72,6 +76,7 @@ pub(crate) enum TableCommand {
     /// Bring a dropped table back: table recall orders
     Recall {
         /// Its name.
+        #[arg(value_name = DROPPED)]
         name: String,
     },
     /// All tables: table list --all
@@ -83,6 +88,7 @@ pub(crate) enum TableCommand {
     /// One table: table show orders
     Show {
         /// Its name.
+        #[arg(value_name = TABLE)]
         name: String,
     },
 }
@@ -124,4 +130,9 @@ impl RuleOptions {
         let ttl = self.default_ttl?;
         Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// Durabilities by their names.
+fn durability() -> impl TypedValueParser<Value = Durability> {
+    PossibleValuesParser::new(["sync", "buffered"]).try_map(|name| name.parse::<Durability>())
 }

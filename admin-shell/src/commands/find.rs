@@ -6,7 +6,7 @@ use crate::answer::node_id;
 use proto::meta::Node;
 
 /// All replica servers ever seen.
-pub(super) struct Servers(Vec<Node>);
+pub(crate) struct Servers(Vec<Node>);
 
 impl Servers {
     pub(super) async fn ask(admin: &mut Admin) -> Result<Self, Failure> {
@@ -55,7 +55,7 @@ impl Servers {
     }
 
     /// What people call this one.
-    pub(super) fn name_of(node: &Node) -> String {
+    pub(crate) fn name_of(node: &Node) -> String {
         let address = node.address.clone().unwrap_or_default();
         if address.name.is_empty() {
             node_id(address.node)

@@ -17,6 +17,8 @@ mod slow_log;
 mod tables;
 mod trouble;
 
+pub(crate) use find::Servers;
+
 use crate::admin::{Admin, AdminError};
 use crate::answer::Answer;
 use crate::arguments::{Command, Connection};

@@ -25,6 +25,7 @@ impl Cluster {
                 partition: id,
                 shift,
                 reason,
+                after: None,
             })
         });
         let answer = match checked {

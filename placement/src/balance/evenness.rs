@@ -13,6 +13,9 @@ use std::collections::BTreeSet;
 /// Disks differ by less than this, or by less than a fifth of the mean: then they are even.
 const BYTES_APART: u64 = 1 << 30;
 
+/// Two copies change places only if that makes disks more even by a twentieth of what is copied for it.
+const WORTH: u64 = 20;
+
 /// What each node could give, and how much of that was passed over.
 struct Givers {
     /// Copies by node, as table and partition stand in the picture; rather those that it does not lead.
@@ -164,8 +167,7 @@ pub(super) fn disks(plan: &mut Plan) {
         else {
             return;
         };
-        plan.move_replica((table, large), from, to, Reason::Disks);
-        plan.move_replica((table, small), to, from, Reason::Disks);
+        plan.exchange(table, (large, from), (small, to), Reason::Disks);
     }
 }
 
@@ -199,7 +201,8 @@ fn swap(picture: &Picture) -> Option<Swap> {
         let Some((small, back)) = back else { continue };
         for (large, placed) in all().filter(|(_, placed)| picture.may_move(placed, from, to)) {
             let gain = placed.bytes.saturating_sub(back.bytes);
-            let helps = gain > 0 && gain < apart && gain * 20 > apart;
+            let moved = placed.bytes + back.bytes;
+            let helps = gain > 0 && gain < apart && gain * WORTH > moved;
             let rest = apart.abs_diff(2 * gain);
             if helps && best.as_ref().is_none_or(|(least, _)| rest < *least) {
                 let swap = Swap {

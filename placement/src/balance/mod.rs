@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `picture` is what would be if all moves under way were done, `plan` says what should be moved next and why (`misplaced` replicas
-//! first, then `evenness`, then `leads`) and to which of the `takers`, `moves` carries a few steps out at a time, those too that were
-//! `asked` for. A replica is moved by adding one elsewhere first: there are never fewer than the table wants.
+//! first, then `evenness`, then `leads`) and to which of the `takers`, `moves` carries a few steps out at a time (`under_way` knows how many), those
+//! too that were `asked` for. A replica is moved by adding one elsewhere first: there are never fewer than the table wants.
 
 mod asked;
 mod evenness;
@@ -18,6 +18,7 @@ mod picture;
 mod plan;
 mod step;
 mod takers;
+mod under_way;
 
 pub use moves::{BalanceStatus, MoveStatus};
 pub(crate) use moves::{Moving, Nudge};

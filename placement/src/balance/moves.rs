@@ -9,7 +9,6 @@ use super::step::{Shift, Step};
 use crate::cluster::Partition;
 use crate::{Action, Balancing, Cluster, Duty, ToNode};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use types::{Ballot, Configuration, Instant, NodeId, PartitionId};
 
@@ -32,6 +31,8 @@ pub(crate) struct Moving {
     pub(crate) since: Instant,
     asked: Option<Instant>,
     asks: usize,
+    /// It waits for the end of this partition's move, whose place among the moves under way it takes then.
+    pub(super) after: Option<PartitionId>,
     /// Since when the new copy is a member.
     arrived: Option<Instant>,
 }
@@ -41,28 +42,6 @@ pub(crate) struct Moving {
 pub(crate) struct Nudge {
     ballot: Ballot,
     at: Instant,
-}
-
-/// How many moves there are, and of each node.
-#[derive(Default)]
-struct UnderWay {
-    replicas: usize,
-    leads: usize,
-    of_nodes: BTreeMap<NodeId, usize>,
-}
-
-impl UnderWay {
-    fn count(&mut self, step: &Step) {
-        match step.shift {
-            Shift::Replica { from, to } => {
-                self.replicas += 1;
-                for node in [from, to] {
-                    *self.of_nodes.entry(node).or_default() += 1;
-                }
-            }
-            Shift::Lead { .. } => self.leads += 1,
-        }
-    }
 }
 
 /// What the balancer does at the moment.
@@ -104,7 +83,7 @@ impl Cluster {
         BalanceStatus {
             balancing: self.balancing,
             waits: (self.unrest + self.settings.balance_after).since(now),
-            moves: self.moves.iter().map(status).collect(),
+            moves: self.going_on().map(status).collect(),
         }
     }
 
@@ -124,7 +103,7 @@ impl Cluster {
             self.pursue(now, id, actions);
         }
         let room = self.settings.moves_at_once;
-        if now < self.plan_after || self.moves.len() >= room || !self.has_streams() {
+        if now < self.plan_after || self.going_on().count() >= room || !self.has_streams() {
             return;
         }
         let quiet = now.since(self.unrest) >= self.settings.balance_after;
@@ -139,11 +118,18 @@ impl Cluster {
         // As long as nothing can be started, a plan is the same; the end of a move brings on the next one.
         self.plan_after = now + LOOK_AGAIN;
         let mut under_way = self.under_way();
-        for step in steps {
-            if self.may_start(&under_way, &step) {
+        let mut steps = steps.into_iter().peekable();
+        while let Some(step) = steps.next() {
+            let second = steps.next_if(|next| next.after == Some(step.partition));
+            let both_free = second.is_none_or(|second| self.is_free(second.partition));
+            if both_free && self.may_start(&under_way, &step) {
                 self.plan_after = now;
                 under_way.count(&step);
                 self.start(now, step);
+                // At once, though it waits: else the next plan would find its table uneven in number, and mend that with any other copy.
+                if let Some(second) = second {
+                    self.start(now, second);
+                }
                 self.pursue(now, step.partition, actions);
             }
         }
@@ -153,36 +139,13 @@ impl Cluster {
         self.nodes.values().any(|node| node.session.is_some())
     }
 
-    fn under_way(&self) -> UnderWay {
-        let mut under_way = UnderWay::default();
-        for moving in self.moves.values() {
-            under_way.count(&moving.step);
-        }
-        under_way
-    }
-
-    /// Whether there is room for one more move, of these nodes too.
-    fn may_start(&self, under_way: &UnderWay, step: &Step) -> bool {
-        let busy = |node| under_way.of_nodes.get(&node).copied().unwrap_or(0);
-        let (most, of_node) = (self.settings.moves_at_once, self.settings.moves_per_node);
-        let free = match step.shift {
-            Shift::Replica { from, to } => {
-                under_way.replicas < most && busy(from) < of_node && busy(to) < of_node
-            }
-            Shift::Lead { .. } => under_way.leads < most,
-        };
-        free && !self.moves.contains_key(&step.partition)
-            && self
-                .partition(step.partition)
-                .is_some_and(|partition| partition.pending.is_none())
-    }
-
     pub(super) fn start(&mut self, now: Instant, step: Step) {
         let moving = Moving {
             step,
             since: now,
             asked: None,
             asks: 0,
+            after: step.after,
             arrived: None,
         };
         self.moves.insert(step.partition, moving);
@@ -193,7 +156,7 @@ impl Cluster {
         let Some(moving) = self.moves.get(&id) else {
             return;
         };
-        let shift = moving.step.shift;
+        let (shift, waits) = (moving.step.shift, moving.after.is_some());
         let table = self.tables.get(&id.table).filter(|table| table.is_live());
         let partition = table.and_then(|table| table.partitions.get(id.index as usize));
         let wanted = table.map_or(0, |table| table.properties.replicas as usize);
@@ -212,13 +175,18 @@ impl Cluster {
         match shift {
             Shift::Replica { from, to } => {
                 let short = stored.len() < wanted;
-                if !stored.contains(from) || short || !self.is_alive(to) {
-                    return self.end_move(id);
-                }
-                if stored.contains(to) {
-                    if stored.len() == wanted || self.is_left_behind(now, id) {
+                let gone = !stored.contains(from);
+                if arrived && !short && self.is_alive(to) {
+                    if gone || stored.len() == wanted || self.is_left_behind(now, id) {
+                        self.next_move(now, id);
                         self.end_move(id);
                     }
+                    return;
+                }
+                if gone || short || !self.is_alive(to) {
+                    return self.end_move(id);
+                }
+                if waits {
                     return;
                 }
                 let learning = partition
@@ -298,8 +266,20 @@ impl Cluster {
         self.end_move(id);
     }
 
+    /// A move is done: the one that waits for it begins.
+    fn next_move(&mut self, now: Instant, id: PartitionId) {
+        for moving in self.moves.values_mut() {
+            if moving.after == Some(id) {
+                moving.after = None;
+                moving.since = now;
+            }
+        }
+    }
+
+    /// A move goes on no longer, nor does one that waits for it.
     pub(crate) fn end_move(&mut self, id: PartitionId) {
         if self.moves.remove(&id).is_some() {
+            self.moves.retain(|_, moving| moving.after != Some(id));
             self.plan_after = Instant::default();
         }
     }

@@ -87,12 +87,29 @@ impl Plan {
                 to: self.picture.place(to).node,
             },
             reason,
+            after: None,
         };
         // A primary hands over before it goes: its first secondary leads then.
         let others = placed.members.iter().filter(|&&seat| seat != from);
         let members = others.copied().chain([to]).collect();
         self.picture.rearrange(table, index, members);
         self.steps.push(step);
+    }
+
+    /// Lets a replica on one node and one of the same table on another change places, the first one first.
+    pub(super) fn exchange(
+        &mut self,
+        table: usize,
+        (first, from): (usize, Seat),
+        (second, to): (usize, Seat),
+        reason: Reason,
+    ) {
+        self.move_replica((table, first), from, to, reason);
+        self.move_replica((table, second), to, from, reason);
+        let first = self.picture.tables[table].all[first].id;
+        if let Some(step) = self.steps.last_mut() {
+            step.after = Some(first);
+        }
     }
 
     /// Lets a secondary lead.
@@ -106,6 +123,7 @@ impl Plan {
                 to: self.picture.place(to).node,
             },
             reason: Reason::Primaries,
+            after: None,
         };
         let others = placed.members.iter().filter(|&&seat| seat != to);
         let members = [to].into_iter().chain(others.copied()).collect();

@@ -12,6 +12,8 @@ pub struct Step {
     pub shift: Shift,
     /// What for.
     pub reason: Reason,
+    /// Only when this partition's copy has arrived, with which it changes places.
+    pub after: Option<PartitionId>,
 }
 
 /// What is moved.

@@ -1,5 +1,6 @@
 //! The balancer on simulated nodes that do what they are asked: it ends even, and no partition ever has fewer members than its table wants.
 
+mod disks;
 #[path = "../driver/mod.rs"]
 mod driver;
 mod large;

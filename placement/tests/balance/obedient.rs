@@ -2,12 +2,13 @@
 
 use crate::driver::*;
 use placement::{
-    Action, Answered, Cluster, Document, Entry, Event, Key, NodeAddress, Refusal, Request,
-    Settings, ToNode, Token, Write,
+    Action, Answered, Cluster, Document, Entry, Event, Key, NodeAddress, Refusal, ReplicaReport,
+    Request, Settings, ToNode, Token, Write,
 };
 use std::collections::{BTreeMap, VecDeque};
 use types::{
-    Ballot, Configuration, Incarnation, LearnSignature, Member, NodeId, PartitionId, TableId,
+    Ballot, Configuration, Incarnation, Instant, LearnSignature, Member, NodeId, PartitionId,
+    TableId,
 };
 
 /// How unevenly something is spread: the most less the least.
@@ -21,13 +22,25 @@ pub(crate) struct Obedient {
     pub(crate) driver: Driver,
     /// Configurations stored after the first ones.
     pub(crate) changes: usize,
+    /// How many seconds a copy takes.
+    pub(crate) learns_last: u64,
     settings: Settings,
     store: BTreeMap<Key, (u64, Document)>,
     nodes: BTreeMap<NodeId, NodeAddress>,
     /// Members below which no partition of the table may fall.
     least: BTreeMap<TableId, usize>,
     learns: u64,
+    learning: BTreeMap<(PartitionId, NodeId), Learning>,
+    /// How many bytes a copy of a partition has, if it has any.
+    bytes: BTreeMap<PartitionId, u64>,
     answer: Option<Result<Answered, Refusal>>,
+}
+
+/// A copy being made.
+struct Learning {
+    primary: NodeId,
+    signature: LearnSignature,
+    arrives: Instant,
 }
 
 impl Obedient {
@@ -35,6 +48,7 @@ impl Obedient {
         Self {
             driver: Driver::with(settings.clone()),
             changes: 0,
+            learns_last: 0,
             settings,
             store: BTreeMap::from([(
                 Key::Root,
@@ -50,6 +64,8 @@ impl Obedient {
             nodes: BTreeMap::new(),
             least: BTreeMap::new(),
             learns: 0,
+            learning: BTreeMap::new(),
+            bytes: BTreeMap::new(),
             answer: None,
         }
     }
@@ -116,7 +132,56 @@ impl Obedient {
                     disk_bytes: 0,
                 });
             }
+            let mut events = VecDeque::new();
+            self.arrive(&mut events);
+            for event in events {
+                self.happens(event);
+            }
             self.happens(Event::Tick { wall: wall(0) });
+        }
+    }
+
+    /// Copies whose time is over become members.
+    fn arrive(&mut self, events: &mut VecDeque<Event>) {
+        let now = self.driver.now;
+        let due = |_: &_, learning: &mut Learning| learning.arrives <= now;
+        let due: Vec<_> = self.learning.extract_if(.., due).collect();
+        for ((id, node), learning) in due {
+            let signature = learning.signature;
+            self.propose(learning.primary, (id, signature.ballot), events, |next| {
+                next.secondaries.push(Member { node, signature });
+            });
+        }
+    }
+
+    /// From now on every copy of the partition has so many bytes, and its nodes say so.
+    pub(crate) fn grow(&mut self, name: &str, index: u32, bytes: u64) {
+        let table = self.table(name);
+        let id = PartitionId { table, index };
+        self.bytes.insert(id, bytes);
+        let stored = self.stored(id);
+        for member in stored.members() {
+            self.happens(Event::Reported {
+                node: member.node,
+                replicas: vec![self.report(id, stored.ballot)],
+                complete: false,
+            });
+        }
+    }
+
+    /// What a copy of it has.
+    pub(crate) fn bytes(&self, name: &str, index: u32) -> u64 {
+        let table = self.table(name);
+        self.bytes
+            .get(&PartitionId { table, index })
+            .copied()
+            .unwrap_or(0)
+    }
+
+    fn report(&self, id: PartitionId, ballot: Ballot) -> ReplicaReport {
+        ReplicaReport {
+            bytes: self.bytes.get(&id).copied().unwrap_or(0),
+            ..replica(id, ballot.0)
         }
     }
 
@@ -216,7 +281,7 @@ impl Obedient {
                 let replicas = told
                     .into_iter()
                     .filter(|(_, configuration)| configuration.contains(node))
-                    .map(|(id, configuration)| replica(id, configuration.ballot.0))
+                    .map(|(id, configuration)| self.report(id, configuration.ballot))
                     .collect();
                 events.push_back(Event::Reported {
                     node,
@@ -235,13 +300,15 @@ impl Obedient {
                     incarnation: Incarnation(1),
                     counter: self.learns,
                 };
-                let member = Member {
-                    node: learner,
+                let learning = Learning {
+                    primary: node,
                     signature,
+                    arrives: self.driver.now + seconds(self.learns_last),
                 };
-                self.propose(node, (partition, ballot), events, |next| {
-                    next.secondaries.push(member);
-                });
+                self.learning
+                    .entry((partition, learner))
+                    .or_insert(learning);
+                self.arrive(events);
             }
             ToNode::RemoveSecondary {
                 partition,
@@ -344,6 +411,17 @@ impl Obedient {
             .map(|table| table.name.clone())
             .collect();
         self.spread_of(names.iter().flat_map(|name| self.all(name)))
+    }
+
+    /// The bytes of all copies on each node.
+    pub(crate) fn disks(&self) -> BTreeMap<NodeId, u64> {
+        let mut disks: BTreeMap<NodeId, u64> = self.nodes.keys().map(|&node| (node, 0)).collect();
+        for (&id, bytes) in &self.bytes {
+            for member in self.stored(id).members() {
+                *disks.entry(member.node).or_default() += bytes;
+            }
+        }
+        disks
     }
 
     pub(crate) fn replicas_on(&self, n: u64) -> usize {
