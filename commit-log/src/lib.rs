@@ -40,7 +40,7 @@ mod tail;
 mod tidy;
 mod verify;
 
-pub use directory::{DirectIo, Directory};
+pub use directory::{DirectIo, Directory, create_directory};
 pub use disk::{BLOCK, Disk, DiskFile};
 pub use log::Log;
 pub use options::{
