@@ -254,7 +254,7 @@ impl Worker {
             body: RecordBody::Deleted,
         }];
         if let Err(error) = self.log_of(orphan.durability).append(&record, NOBODYS) {
-            self.fail(&error.to_string());
+            self.fail_log(&error);
         }
         self.engine.remove(partition);
     }

@@ -5,6 +5,7 @@ use crate::room::Room;
 use crate::worker::Worker;
 use crate::worker::hosted::{Hosted, ReceivedCheckpoint};
 use crate::worker::perform::{of_ticket, remove_later};
+use commit_log::LogError;
 use engine::EngineEvent;
 use proto::meta::{self, to_node};
 use replication::{Afterwards, Deletion, Event, Message, MetaStream};
@@ -32,7 +33,7 @@ impl Worker {
                     }
                 }
             }
-            Input::LogFailed(reason) => self.fail(&reason),
+            Input::LogFailed(reason) => self.fail_log(&LogError::Failed(reason)),
             Input::Engine(event) => self.engine_event(event),
             Input::LogRead {
                 partition,
@@ -229,6 +230,7 @@ impl Worker {
                 self.tell(&hosted, event);
             }
             EngineEvent::Compacted { .. } => {}
+            EngineEvent::SyncFailed { reason } => self.fail_disk(&reason),
             EngineEvent::Failed { reason, .. } if self.room.get() != Room::Enough => {
                 // The copies are whole, the disk is full: what is not in RocksDB is replayed from the log after a restart.
                 self.fail(&format!(

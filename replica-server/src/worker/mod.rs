@@ -43,7 +43,7 @@ use crate::worker::reply::{Delivery, Outcome, Refused, ReplyTo};
 use crate::worker::stale::StaleReads;
 use crate::worker::timers::Timers;
 use commands::Reply;
-use commit_log::Log;
+use commit_log::{Log, LogError};
 use engine::Engine;
 use replication::{Event, Leases};
 use std::cell::{Cell, RefCell};
@@ -403,6 +403,21 @@ impl Worker {
             );
             *failure = Some(reason.to_owned());
             self.stop.notify_one();
+        }
+    }
+
+    /// A write or a sync failed. It is never tried again: the system may have dropped what it could not write, and call the next try a
+    /// success. And whoever lost that may have lost more.
+    pub(crate) fn fail_disk(&self, reason: &str) {
+        self.fail(&format!(
+            "{reason}; look at what the system says of this disk, mend or replace it, and start the server again: what it lacks it takes from the others"
+        ));
+    }
+
+    pub(crate) fn fail_log(&self, error: &LogError) {
+        match error {
+            LogError::Failed(_) => self.fail_disk(&error.to_string()),
+            LogError::TooLarge { .. } => self.fail(&error.to_string()),
         }
     }
 
