@@ -26,10 +26,33 @@ pub struct Directory {
     direct: DirectIo,
 }
 
+/// Makes a directory, and those above it that are missing, unless they are there. Their names outlive a power loss: what is synced in a
+/// directory whose own name is lost is lost with it.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let made = path.ancestors().take_while(missing).count();
+    std::fs::create_dir_all(path)?;
+    // One at least: who made it may have died before its name was safe.
+    for parent in path.ancestors().skip(1).take(made.max(1)) {
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
+        match File::open(parent) {
+            Ok(parent) => parent.sync_all()?,
+            // Somebody else's, who made this one for us.
+            Err(error) if made == 0 && error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 impl Directory {
     /// The directory at `path`, made if it is not there.
     pub fn open(path: &Path, direct: DirectIo) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
+        create_directory(path)?;
         Ok(Self {
             path: path.to_owned(),
             direct,
@@ -44,7 +67,12 @@ impl Directory {
             DirectIo::Off => None,
             DirectIo::Auto => self.open_direct(name),
         };
-        Ok(Arc::new(SystemFile { file, direct, size }))
+        Ok(Arc::new(SystemFile {
+            path: self.path.join(name),
+            file,
+            direct,
+            size,
+        }))
     }
 
     /// A second descriptor for durable writes, if a direct read of the first block succeeds: some file systems take the flag
@@ -100,9 +128,17 @@ impl Disk for Directory {
 }
 
 struct SystemFile {
+    path: PathBuf,
     file: File,
     direct: Option<File>,
     size: u64,
+}
+
+impl SystemFile {
+    /// Whoever has to look for the fault must know where.
+    fn named(&self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+    }
 }
 
 impl DiskFile for SystemFile {
@@ -136,19 +172,24 @@ impl DiskFile for SystemFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        let written = self.file.write_all_at(bytes, offset);
+        written.map_err(|error| self.named(&error))
     }
 
     fn write_durably_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        if let Some(direct) = &self.direct {
-            return direct.write_all_at(bytes, offset);
-        }
-        self.file.write_all_at(bytes, offset)?;
-        self.file.sync_data()
+        let written = match &self.direct {
+            Some(direct) => direct.write_all_at(bytes, offset),
+            None => self
+                .file
+                .write_all_at(bytes, offset)
+                .and_then(|()| self.file.sync_data()),
+        };
+        written.map_err(|error| self.named(&error))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        let synced = self.file.sync_data();
+        synced.map_err(|error| self.named(&error))
     }
 
     fn clear(&self) -> io::Result<()> {

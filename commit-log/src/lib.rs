@@ -43,7 +43,7 @@ mod tidy;
 mod verify;
 
 pub use change::{ChangeError, change_log};
-pub use directory::{DirectIo, Directory};
+pub use directory::{DirectIo, Directory, create_directory};
 pub use disk::{BLOCK, Disk, DiskFile};
 pub use log::Log;
 pub use options::{

@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use types::{Ballot, Decree, PartitionId, Timestamp};
 
-const FILE: &str = "catalogue";
+pub(crate) const FILE: &str = "catalogue";
 const NEXT: &str = "catalogue.next";
 const RECORD: usize = 56;
 const PRESENT: u32 = 1;

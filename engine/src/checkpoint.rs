@@ -89,7 +89,7 @@ fn replace(node: &Arc<Node>, store: &Arc<Store>, from: &Path) -> Result<Applied,
         };
         catalogue
             .put(store.id, entry)
-            .map_err(|error| format!("the catalogue cannot be written: {error}"))?;
+            .map_err(|error| node.fail_catalogue(&error))?;
         let old = std::mem::replace(&mut slot.number, number);
         node.forget_memtable(store);
         store.begin_life(base);
@@ -114,7 +114,7 @@ pub(crate) fn remove(node: &Arc<Node>, store: Arc<Store>) {
             slot.gone = true;
             if let Err(error) = catalogue.remove(store.id, slot.number) {
                 // it comes back with the next start, and its server removes it again
-                tracing::error!(partition = %store.id, %error, "the catalogue cannot be written");
+                node.fail_catalogue(&error);
             }
             node.forget_memtable(&store);
             store.end_life();

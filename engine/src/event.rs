@@ -90,6 +90,11 @@ pub enum EngineEvent {
         /// Whose.
         partition: PartitionId,
     },
+    /// The disk did not keep what it was given. That says nothing good of its other files: the node must end.
+    SyncFailed {
+        /// Which file, and the error.
+        reason: String,
+    },
     /// The partition's storage is broken. Its reads and writes answer so from here on; the rest of the node goes on.
     Failed {
         /// Whose.

@@ -8,6 +8,7 @@ use crate::node::Node;
 use crate::rocks::Database;
 use crate::store::{Store, lock};
 use commands::rows::own::Applied;
+use rocksdb::WriteBatch;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -129,7 +130,7 @@ fn wait_until_written(
             .property_int_value("rocksdb.background-errors")
             .map_err(|error| error.to_string())?;
         if errors.unwrap_or(0) > 0 {
-            return Err("a flush failed".to_owned());
+            return Err(why_stopped(node, database));
         }
         // What was replaced or removed is not written any more.
         if node.stopping.load(Ordering::Acquire) || store.life() != life {
@@ -137,6 +138,17 @@ fn wait_until_written(
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// The error that a flush or a compaction ended with: whoever writes afterwards is told of it.
+fn why_stopped(node: &Node, database: &Database) -> String {
+    let told = database
+        .db
+        .write_opt(WriteBatch::default(), &node.rocks.write);
+    told.map_or_else(
+        |error| error.to_string(),
+        |()| "a flush or a compaction failed".to_owned(),
+    )
 }
 
 /// Flushes the largest memtables until three quarters of the budget are left.

@@ -1,7 +1,7 @@
 //! What the node's partitions share, and the opening and closing of their `RocksDB`s.
 
 use crate::apply::{self, Job};
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::{self, Catalogue, Entry, sync_dir};
 use crate::collect;
 use crate::event::{EngineEvent, Hooks};
 use crate::filter;
@@ -124,11 +124,29 @@ impl Node {
     pub(crate) fn fail(&self, store: &Store, reason: String) {
         tracing::error!(partition = %store.id, reason, "storage failed");
         if store.fail(reason.clone()) {
-            self.tell(EngineEvent::Failed {
-                partition: store.id,
-                reason,
+            self.tell(if is_failed_sync(&reason) {
+                EngineEvent::SyncFailed { reason }
+            } else {
+                EngineEvent::Failed {
+                    partition: store.id,
+                    reason,
+                }
             });
         }
+    }
+
+    /// The catalogue is every partition's. Returns the reason.
+    pub(crate) fn fail_catalogue(&self, error: &std::io::Error) -> String {
+        let file = self.options.dir.join(catalogue::FILE);
+        let reason = format!(
+            "the catalogue {} cannot be written: {error}",
+            file.display()
+        );
+        tracing::error!(reason, "storage failed");
+        self.tell(EngineEvent::SyncFailed {
+            reason: reason.clone(),
+        });
+        reason
     }
 
     pub(crate) fn next_number(&self) -> u64 {
@@ -237,6 +255,10 @@ impl Node {
         let mut options = self.rocks.options();
         let link = filter::install(&mut options, self, store.id);
         let db = DB::open(&options, self.dir(store.id, slot.number)).map_err(broken)?;
+        if store.durable_decree() == Decree::ZERO {
+            // The directory may be new, and RocksDB does not see to its name: once the log has forgotten what is in it, it must be there.
+            sync_dir(&self.options.dir).map_err(|error| NotOpen::Broken(error.to_string()))?;
+        }
         check_format(&db).map_err(NotOpen::Broken)?;
         let holds = self.rocks.persisted(&db).map_err(NotOpen::Broken)?;
         let durable = store.durable();
@@ -350,7 +372,7 @@ impl Node {
                     decree: state.decree,
                 });
             }
-            Err(error) => self.fail(store, format!("the catalogue cannot be written: {error}")),
+            Err(error) => drop(self.fail_catalogue(&error)),
         }
     }
 
@@ -391,6 +413,13 @@ impl Node {
     pub(crate) fn weak(self: &Arc<Self>) -> Weak<Self> {
         Arc::downgrade(self)
     }
+}
+
+/// What `RocksDB` says when a sync of its files fails; there is no code for it.
+fn is_failed_sync(reason: &str) -> bool {
+    ["While fsync", "While fdatasync", "While sync_file_range"]
+        .iter()
+        .any(|words| reason.contains(words))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -70,7 +70,7 @@ impl DataDirectory {
             let path = path.to_owned();
             move |source| DirectoryError::Io { path, source }
         };
-        fs::create_dir_all(path).map_err(io(path))?;
+        commit_log::create_directory(path).map_err(io(path))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path).map_err(io(&lock_path))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)

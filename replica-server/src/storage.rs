@@ -86,6 +86,7 @@ pub(crate) fn open(
             reason: error.to_string(),
         }
     };
+    commit_log::create_directory(&data).map_err(|error| failed("storage", &data)(&error))?;
     let engine = Engine::open(options, hooks).map_err(|error| failed("storage", &data)(&error))?;
     let durable: std::collections::HashMap<PartitionId, Decree> = engine
         .partitions()

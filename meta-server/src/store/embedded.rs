@@ -38,11 +38,7 @@ impl EmbeddedStore {
             path: directory.into(),
             source,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(unusable)?;
+        create(directory).map_err(unusable)?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -61,6 +57,21 @@ impl EmbeddedStore {
             _lock: lock,
         })
     }
+}
+
+/// Makes the directory if there is none; its name, and those of directories above it that are new, outlive a power loss.
+fn create(directory: &Path) -> io::Result<()> {
+    let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let made = directory.ancestors().take_while(missing).count();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
+    for parent in directory.ancestors().skip(1).take(made) {
+        let here = parent.as_os_str().is_empty();
+        File::open(if here { Path::new(".") } else { parent })?.sync_all()?;
+    }
+    Ok(())
 }
 
 impl MetadataStore for EmbeddedStore {

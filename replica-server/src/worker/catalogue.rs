@@ -176,7 +176,7 @@ impl Worker {
             body: RecordBody::Deleted,
         }];
         if let Err(error) = self.logs.of(orphan.durability).append(&record, NOBODYS) {
-            self.fail(&error.to_string());
+            self.fail_log(&error);
         }
         self.engine.remove(partition);
     }

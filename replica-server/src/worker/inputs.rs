@@ -6,6 +6,7 @@ use crate::worker::Worker;
 use crate::worker::hosted::{Hosted, ReceivedCheckpoint};
 use crate::worker::log_change::LogChange;
 use crate::worker::perform::{of_ticket, remove_later};
+use commit_log::LogError;
 use engine::EngineEvent;
 use proto::meta::{self, to_node};
 use replication::{Afterwards, Deletion, Event, Message, MetaStream};
@@ -33,7 +34,7 @@ impl Worker {
                     }
                 }
             }
-            Input::LogFailed(reason) => self.fail(&reason),
+            Input::LogFailed(reason) => self.fail_log(&LogError::Failed(reason)),
             Input::Engine(event) => self.engine_event(event),
             Input::LogRead {
                 partition,
@@ -232,6 +233,7 @@ impl Worker {
                 self.tell(&hosted, event);
             }
             EngineEvent::Compacted { .. } => {}
+            EngineEvent::SyncFailed { reason } => self.fail_disk(&reason),
             EngineEvent::Failed { reason, .. } if self.room.get() != Room::Enough => {
                 // The copies are whole, the disk is full: what is not in RocksDB is replayed from the log after a restart.
                 self.fail(&format!(

@@ -130,7 +130,7 @@ impl Worker {
                 tracing::info!(partition = %h.id, %from, %to, "the replica has gone over to the log of the other durability");
             }
             // Only a start tells where it is: until then nothing more is appended, or acknowledged.
-            Err(ChangeError::Failed(error)) => self.fail(&error.to_string()),
+            Err(ChangeError::Failed(error)) => self.fail_log(&error),
             Err(error @ ChangeError::NotWhole { .. }) => {
                 h.log_change = LogChange::Stuck;
                 tracing::error!(partition = %h.id, %from, %to, %error, "the replica stays in the log of its old durability");

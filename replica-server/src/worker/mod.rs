@@ -47,7 +47,7 @@ use crate::worker::stale::StaleReads;
 use crate::worker::timers::Timers;
 use commands::Reply;
 use commands::requests::Budget;
-use commit_log::Log;
+use commit_log::{Log, LogError};
 use engine::Engine;
 use replication::{Event, Leases};
 use std::cell::{Cell, RefCell};
@@ -432,6 +432,21 @@ impl Worker {
     /// Nothing that happens counts any more.
     fn is_failing(&self) -> bool {
         self.failure.borrow().is_some()
+    }
+
+    /// A write or a sync failed. It is never tried again: the system may have dropped what it could not write, and call the next try a
+    /// success. And whoever lost that may have lost more.
+    pub(crate) fn fail_disk(&self, reason: &str) {
+        self.fail(&format!(
+            "{reason}; look at what the system says of this disk, mend or replace it, and start the server again: what it lacks it takes from the others"
+        ));
+    }
+
+    pub(crate) fn fail_log(&self, error: &LogError) {
+        match error {
+            LogError::Failed(_) => self.fail_disk(&error.to_string()),
+            LogError::TooLarge { .. } => self.fail(&error.to_string()),
+        }
     }
 
     pub(crate) fn failure(&self) -> Option<String> {

@@ -166,7 +166,7 @@ impl Worker {
         match appended {
             Ok(Appended::Done) => echoes.push(Event::LogFlushed { number }),
             Ok(Appended::Pending) => {}
-            Err(error) => self.fail(&error.to_string()),
+            Err(error) => self.fail_log(&error),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`keys`] which keys clients use and for how long, [`clients`] what they ask and through which doors, [`fault`] what
 //! can go wrong and how it is drawn, [`inject`] how it is done and undone, [`damage`] how files are damaged, [`run`] rounds of all that
-//! with a verdict at the end of each.
+//! with a verdict at the end of each, [`power`] the same for one fault alone: the power of all servers fails.
 //!
 //! ```text
 //! seed ─► fault ─► inject ─► fleet (servers, links, disks, clocks)
@@ -15,4 +15,5 @@ pub mod damage;
 pub mod fault;
 pub mod inject;
 pub mod keys;
+pub mod power;
 pub mod run;

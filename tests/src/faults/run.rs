@@ -106,6 +106,7 @@ fn cluster(settings: &Settings, random: &mut SmallRng) -> FleetOptions {
         meta_settings: REPAIR.to_owned(),
         settings: SMALL.to_owned(),
         proxied: names,
+        ..FleetOptions::default()
     }
 }
 

@@ -1,35 +1,12 @@
 //! A system clock for one server that can be stepped: a small library (`tests/preload/clock.c`) before the C library's own clock.
 
+use super::preload::{Library, Preloaded};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const SOURCE: &str = include_str!("../../preload/clock.c");
-
-/// The library, built.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Library(PathBuf);
-
-impl Library {
-    /// Builds it in `directory`; says why it cannot, where there is no C compiler.
-    pub fn build(directory: &Path) -> Result<Self, String> {
-        let (source, library) = (directory.join("clock.c"), directory.join("clock.so"));
-        std::fs::write(&source, SOURCE).map_err(|error| error.to_string())?;
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O2", "-o"])
-            .args([&library, &source])
-            .output()
-            .map_err(|error| format!("cc: {error}"))?;
-        let said = || String::from_utf8_lossy(&built.stderr).into_owned();
-        built
-            .status
-            .success()
-            .then_some(Self(library))
-            .ok_or_else(said)
-    }
-}
 
 /// One server's clock.
 #[derive(Debug)]
@@ -40,6 +17,11 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// The library, built in `directory`.
+    pub fn library(directory: &Path) -> Result<Library, String> {
+        Library::build(directory, "clock", SOURCE)
+    }
+
     /// A clock that is right.
     pub fn new(library: Library, path: PathBuf) -> io::Result<Self> {
         let file = File::create(&path)?;
@@ -53,11 +35,12 @@ impl Clock {
     }
 
     /// What the server's process must find in its environment.
-    pub fn environment(&self) -> [(&'static str, &Path); 2] {
-        [
-            ("LD_PRELOAD", &self.preloaded.0),
-            ("FAULTS_CLOCK", &self.path),
-        ]
+    pub fn preloaded(&self) -> Preloaded<'_> {
+        Preloaded {
+            library: &self.preloaded,
+            variable: "FAULTS_CLOCK",
+            path: &self.path,
+        }
     }
 
     /// From now on it is so many milliseconds before the right time, or behind it.

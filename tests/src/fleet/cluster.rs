@@ -1,9 +1,12 @@
 //! All servers of a cluster and its table: made, looked at, taken away.
 
-use super::clock::{Clock, Library};
+use super::boot::Boot;
+use super::clock::Clock;
 use super::disk::{self, Disk};
 use super::network::Network;
+use super::preload::Library;
 use super::server::{Role, Server};
+use super::volatile::VolatileDisk;
 use crate::poll::eventually;
 use crate::shell::Shell;
 use serde_json::Value;
@@ -31,8 +34,12 @@ pub struct FleetOptions {
     pub namespaces: bool,
     /// A disk of so many MiB for each server that has data, instead of a folder; needs root.
     pub disks: Option<u64>,
+    /// Such a disk in memory for each of them, which forgets what was not synced when its power fails; needs root.
+    pub volatile: bool,
     /// Whether the system clocks of replica servers can be stepped, if there is a C compiler.
     pub clocks: bool,
+    /// Whether replica servers can be told that the machine was booted again; needs a C compiler.
+    pub boots: bool,
     /// Lines for the configuration of the meta server.
     pub meta_settings: String,
     /// Lines for the configuration of each replica server.
@@ -50,7 +57,9 @@ impl Default for FleetOptions {
             durability: "sync".to_owned(),
             namespaces: true,
             disks: None,
+            volatile: false,
             clocks: false,
+            boots: false,
             meta_settings: String::new(),
             settings: String::new(),
             proxied: Vec::new(),
@@ -108,7 +117,7 @@ impl Fleet {
         let library = fleet
             .options
             .clocks
-            .then(|| Library::build(fleet.directory.path()));
+            .then(|| Clock::library(fleet.directory.path()));
         let library = match library.transpose() {
             Ok(library) => library,
             Err(reason) => {
@@ -139,6 +148,12 @@ impl Fleet {
             server.data_dir = Some(disk.path().join("data"));
             server.disk = Some(disk);
         }
+        if role != Role::Gateway && self.options.volatile {
+            let place = self.directory.path().join(name);
+            let disk = VolatileDisk::create(place).expect("disks need root");
+            server.data_dir = Some(disk.path().join("data"));
+            server.volatile = Some(disk);
+        }
         if self.options.proxied.iter().any(|proxied| proxied == name) {
             server.put_behind_proxies().expect("a proxy listens");
         }
@@ -146,6 +161,13 @@ impl Fleet {
             let file = self.directory.path().join(format!("{name}.clock"));
             server.clock =
                 Some(Clock::new(library.clone(), file).expect("the fleet's directory is writable"));
+        }
+        if role == Role::Replica && self.options.boots {
+            let directory = self.directory.path();
+            let library = Boot::library(directory).expect("there is a C compiler");
+            let file = directory.join(format!("{name}.boot"));
+            server.boot =
+                Some(Boot::new(library, file).expect("the fleet's directory is writable"));
         }
         let text = self.configuration(&server);
         server

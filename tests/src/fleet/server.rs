@@ -1,9 +1,12 @@
 //! One server of a fleet: its configuration file, its process, its death.
 
+use super::boot::Boot;
 use super::clock::Clock;
 use super::disk::Disk;
 use super::network::Host;
+use super::preload;
 use super::proxy::Proxy;
+use super::volatile::VolatileDisk;
 use crate::poll::{PATIENCE, until};
 use crate::{process, program};
 use rustix::process::{Pid, Signal, kill_process};
@@ -62,10 +65,14 @@ pub struct Server {
     pub data_dir: Option<PathBuf>,
     /// What its data is on, if that is a disk of its own.
     pub disk: Option<Disk>,
+    /// The same in memory.
+    pub volatile: Option<VolatileDisk>,
     /// What stands before its ports.
     pub proxies: Vec<Proxy>,
     /// What it takes the time of day from, if that can be stepped.
     pub clock: Option<Clock>,
+    /// In which boot of the machine it runs, if not in the real one.
+    pub boot: Option<Boot>,
     config: PathBuf,
     log: PathBuf,
     process: Option<Child>,
@@ -86,8 +93,10 @@ impl Server {
             role,
             host,
             disk: None,
+            volatile: None,
             proxies: Vec::new(),
             clock: None,
+            boot: None,
             process: None,
             stopped: false,
         }
@@ -120,12 +129,14 @@ impl Server {
                 command.env_remove(name);
             }
         }
+        let clock = self.clock.iter().map(Clock::preloaded);
+        let preloaded: Vec<_> = clock.chain(self.boot.iter().map(Boot::preloaded)).collect();
         let mut child = command
             .args([self.role.name(), "--supervised-by"])
             .arg(std::process::id().to_string())
             .arg("--config")
             .arg(&self.config)
-            .envs(self.clock.iter().flat_map(Clock::environment))
+            .envs(preload::environment(&preloaded))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

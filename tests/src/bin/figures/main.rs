@@ -18,9 +18,10 @@ mod report;
 mod scale;
 mod simulated;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
 use std::time::Duration;
+use tests::faults::power::Disks;
 
 #[derive(Parser)]
 struct Options {
@@ -122,6 +123,9 @@ enum Figure {
         /// How often.
         #[arg(long, default_value_t = 200)]
         rounds: usize,
+        /// What servers store on.
+        #[arg(long, value_enum, default_value_t = Storage::Volatile)]
+        disks: Storage,
     },
     /// SET -P 16 with request ids and without, in turns, and the processor time of the leases.
     Price {
@@ -135,6 +139,29 @@ enum Figure {
         #[arg(long, default_value_t = 10_000)]
         count: usize,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Storage {
+    /// Disks in memory that lose everything unsynced.
+    Volatile,
+    /// The same, but that any unsynced block or name may be left.
+    Torn,
+    /// The same, and syncs do nothing: what was acknowledged must be missing.
+    Lying,
+    /// ext4, stopped without its journal.
+    Ext4,
+}
+
+impl From<Storage> for Disks {
+    fn from(storage: Storage) -> Self {
+        match storage {
+            Storage::Volatile => Self::Volatile,
+            Storage::Torn => Self::Torn,
+            Storage::Lying => Self::Lying,
+            Storage::Ext4 => Self::Ext4,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -165,7 +192,7 @@ fn main() -> ExitCode {
             minutes: least,
             takeovers,
         } => increments::run(durability, seed, count, minutes(least), takeovers),
-        Figure::Power { rounds } => power::run(durability, seed, rounds),
+        Figure::Power { rounds, disks } => power::run(durability, seed, rounds, disks.into()),
         Figure::Price { pairs } => price::run(durability, pairs.max(1)),
         Figure::Flips { count } => flips::run(durability, seed, count),
     };
