@@ -102,6 +102,11 @@ impl Disk {
         self.log.durability()
     }
 
+    /// Whether it ever was in the other, or tried.
+    pub(crate) fn has_gone_over(&self) -> bool {
+        self.log.has_other()
+    }
+
     /// It goes over to the log of the other durability, or fails in the middle.
     pub(crate) fn change(
         &mut self,

@@ -55,6 +55,10 @@ impl Logs {
         self.table.durability
     }
 
+    pub(crate) fn has_other(&self) -> bool {
+        self.other.is_some()
+    }
+
     fn swap(&mut self) {
         if let Some(other) = &mut self.other {
             std::mem::swap(&mut self.now, other);

@@ -3,10 +3,10 @@
 use crate::network::{KINDS, Kind, META};
 use crate::node::{Power, index};
 use crate::shell::Local;
-use crate::site::At;
+use crate::site::{At, Site};
 use crate::world::{MS, Scheduled, World};
 use replication::{Event, MetaStream};
-use types::Durability;
+use types::{Configuration, Durability};
 
 impl World {
     /// The primary stands still for longer than its lease, is replaced, and goes on where it stood.
@@ -213,13 +213,14 @@ impl World {
     /// besides, an operator must decide.)
     pub(crate) fn blackout(&mut self) {
         let undecidable = |partition: usize| {
-            let sites = || {
-                self.nodes
-                    .iter()
-                    .map(move |node| &node.sites[partition].disk)
-            };
-            sites().any(|disk| disk.durability() == Durability::Buffered)
-                && sites().any(|disk| disk.damaged)
+            let sites = || self.nodes.iter().map(move |node| &node.sites[partition]);
+            let stored = self.partitions[partition].stored.as_ref();
+            let mut members = stored.into_iter().flat_map(Configuration::members);
+            // Damaged, or gone with all that the log had of it.
+            let lost = |site: &Site| site.disk.damaged || site.disk.safe.whole().is_none();
+            sites().any(|site| site.disk.durability() == Durability::Buffered)
+                && (sites().any(|site| site.disk.damaged)
+                    || members.any(|member| lost(&self.nodes[index(member.node)].sites[partition])))
         };
         if (0..self.partitions.len()).any(undecidable) {
             return;

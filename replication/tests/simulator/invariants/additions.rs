@@ -13,8 +13,9 @@ pub(crate) fn on_proposal(world: &mut World, at: At, configuration: &Configurati
     let replica = site.replica.as_ref();
     let known = replica.and_then(|replica| replica.configuration());
     let adds = known.is_some_and(|known| known.len() < configuration.len());
-    // In `buffered` a proposal is recorded first, and the stream may go down in that time.
-    if adds && node.meta == MetaStream::Down && site.disk.durability() == Durability::Sync {
+    // In `buffered` a proposal is recorded first, and the stream may go down in that time, or the copy go over to `sync`.
+    let at_once = site.disk.durability() == Durability::Sync && !site.disk.has_gone_over();
+    if adds && node.meta == MetaStream::Down && at_once {
         world.violate(NAME, format!("{at} proposes {configuration:?}"));
     }
 }
