@@ -102,6 +102,11 @@ impl Disk {
         self.log.durability()
     }
 
+    /// Going over was cut short: where it is, and so whether it is whole in this boot, the next start tells.
+    pub(crate) fn may_be_in_either(&self) -> bool {
+        self.going.is_some()
+    }
+
     /// Whether it ever was in the other, or tried.
     pub(crate) fn has_gone_over(&self) -> bool {
         self.log.has_other()

@@ -84,7 +84,8 @@ impl Site {
 
     /// Its copy is whole and a member's, or would be if the node ran.
     pub(crate) fn is_whole(&self, boot: BootId) -> bool {
-        !self.disk.damaged && !self.lost_unsynced(boot) && self.disk.safe.whole().is_some()
+        let certain = !self.disk.damaged && !self.disk.may_be_in_either();
+        certain && !self.lost_unsynced(boot) && self.disk.safe.whole().is_some()
     }
 
     /// In `buffered`: its machine stopped with prepares unsynced (C6).
