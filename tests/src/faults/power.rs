@@ -7,7 +7,7 @@ use super::clients::{Clients, Way};
 use super::keys::Keys;
 use super::run::read_all;
 use crate::fleet::cluster::TABLE;
-use crate::fleet::{Fleet, FleetOptions, Server};
+use crate::fleet::{Fleet, FleetOptions, Server, VolatileDisk};
 use crate::history::Recorder;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -85,7 +85,7 @@ pub fn run(settings: &Settings, mut progress: impl FnMut(usize, Seen)) -> Seen {
             let replicas = fleet.replica_servers();
             replicas
                 .filter_map(|server| server.volatile.as_ref())
-                .for_each(|disk| disk.ignore_syncs());
+                .for_each(VolatileDisk::ignore_syncs);
         }
         let clients = Clients::start(&ways, TABLE, &keys, &recorder, random.random());
         std::thread::sleep(Duration::from_millis(random.random_range(100..2000)));

@@ -21,6 +21,10 @@ const PREFIX: &str = "tulpar-fleet-";
 
 /// What a fleet is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that a fleet has or has not"
+)]
 pub struct FleetOptions {
     /// Replica servers.
     pub replica_servers: usize,

@@ -40,7 +40,7 @@ impl Library {
 }
 
 /// The environment for all of them.
-pub fn environment<'a>(all: &[Preloaded<'a>]) -> Vec<(&'static str, OsString)> {
+pub fn environment(all: &[Preloaded<'_>]) -> Vec<(&'static str, OsString)> {
     let mut variables: Vec<_> = all
         .iter()
         .map(|it| (it.variable, it.path.as_os_str().to_owned()))

@@ -293,14 +293,13 @@ impl Tree {
     pub(super) fn sync(&mut self, number: Number) -> Result<(), Errno> {
         let happens = self.may_sync(number);
         match (&mut self.inode_mut(number)?.node, happens) {
-            (_, Ok(false)) => {}
+            (_, Ok(false)) | (Node::Directory(_), Err(_)) => {}
             (Node::File(content), Ok(true)) => content.sync(),
             (Node::File(content), Err(_)) => content.give_up(),
             (Node::Directory(directory), Ok(true)) => {
                 directory.synced.clone_from(&directory.entries);
                 self.sweep();
             }
-            (Node::Directory(_), Err(_)) => {}
         }
         happens.map(drop)
     }
@@ -309,10 +308,9 @@ impl Tree {
     fn may_sync(&mut self, number: Number) -> Result<bool, Errno> {
         let path = || self.path(ROOT, number, Path::new("")).unwrap_or_default();
         let (happens, failed) = match &self.syncs {
-            Syncs::Done => (Ok(true), 0),
             Syncs::Ignored => (Ok(false), 0),
             Syncs::Failed(fails) if fails(&path()) => (Err(Errno::IO), 1),
-            Syncs::Failed(_) => (Ok(true), 0),
+            Syncs::Done | Syncs::Failed(_) => (Ok(true), 0),
         };
         self.failed += failed;
         happens
