@@ -145,7 +145,7 @@ fn cut_short(from: Durability, to: Durability, at: (Option<u64>, Option<u64>), s
 fn wherever_it_is_cut_short_one_of_the_logs_is_whole_and_known_by_its_reset_record() {
     for (from, to) in BOTH {
         for seed in 0..20 {
-            let to_the_end = |cut: &dyn Fn(u64) -> bool| (0..100).position(|at| cut(at)).unwrap();
+            let to_the_end = |cut: &dyn Fn(u64) -> bool| (0..100).position(cut).unwrap();
             let old = to_the_end(&|at| cut_short(from, to, (Some(at), None), seed));
             let new = to_the_end(&|at| cut_short(from, to, (None, Some(at)), seed));
             assert!(old >= 1 && new >= 1, "{old} {new}");

@@ -21,7 +21,7 @@ impl Replica {
         actions: &mut Vec<Action>,
     ) {
         // An old meta leader that wakes up asks for nothing any more.
-        if ballot < self.ballot() {
+        if ballot < self.ballot() && !planted(Bug::TeachesMember) {
             return;
         }
         // C4: only when serving, and for no node of either configuration.

@@ -44,7 +44,7 @@ pub(crate) enum TableCommand {
         #[arg(long, value_name = "N")]
         min_replicas: Option<u32>,
         /// When a write is acknowledged: `sync` or `buffered`. Copies go over one by one, each when it can; the servers' metric
-        /// tulpar_replicas_changing_durability says how many have yet to.
+        /// `tulpar_replicas_changing_durability` says how many have yet to.
         #[arg(long, value_parser = durability())]
         durability: Option<Durability>,
         /// Clients must give it from now on.
