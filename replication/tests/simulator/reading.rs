@@ -50,6 +50,8 @@ pub(crate) struct Reading {
     pub(crate) ready: Option<LearnSignature>,
     pub(crate) quarantined: bool,
     pub(crate) boot: BootId,
+    /// Up to there a checkpoint takes the place of all records (L4): that they cannot be read any more is no loss.
+    replaced: Decree,
     /// All records before this number are in.
     pub(super) next: u64,
 }
@@ -75,6 +77,10 @@ impl Reading {
                 self.learn = Some(*signature);
                 self.ready = None;
                 self.quarantined &= *kind == LearnKind::Log;
+                self.replaced = match kind {
+                    LearnKind::Checkpoint => *base,
+                    LearnKind::Log => Decree::ZERO,
+                };
             }
             RecordBody::Ready { signature, .. } => self.ready = Some(*signature),
             RecordBody::Configuration(known) => self.ballot = self.ballot.max(known.ballot),
@@ -113,7 +119,7 @@ impl Reading {
     /// Whether two say the same of everything above what RocksDB has.
     pub(crate) fn agrees(&self, other: &Self, applied: Decree) -> bool {
         let marks = |of: &Self| (of.ballot, of.learn, of.ready, of.boot, of.quarantined);
-        let above = applied.next();
+        let above = applied.max(self.replaced).next();
         marks(self) == marks(other)
             && self
                 .mutations
