@@ -7,20 +7,6 @@ use std::sync::Arc;
 use support::*;
 use types::{Ballot, Decree, Durability, RecordBody};
 
-/// Where the bytes stand: the file and the offset in it.
-fn find(disk: &SimulatedDisk, needle: &[u8]) -> (String, usize) {
-    for (name, _) in disk.files() {
-        let contents = disk.contents(&name).unwrap();
-        if let Some(at) = contents
-            .windows(needle.len())
-            .position(|window| window == needle)
-        {
-            return (name, at);
-        }
-    }
-    panic!("nowhere: {needle:?}");
-}
-
 /// Reads every sealed segment; the files of the damaged ones.
 fn verify_all(log: &commit_log::Log) -> Vec<String> {
     let (mut last, mut damaged) = (0, Vec::new());

@@ -27,6 +27,11 @@ impl Cluster {
         Shell::new(self.meta()).try_json(arguments)
     }
 
+    /// Creates a table of four partitions with three copies, asking again until it is there.
+    pub fn create(&self, name: &str) {
+        Shell::new(self.meta()).create(name);
+    }
+
     /// Waits until every partition of the table has `copies` copies and all of them are equal; returns the partitions.
     pub fn equal_copies(&self, table: &str, copies: usize) -> Vec<Value> {
         Shell::new(self.meta()).equal_copies(table, copies)
@@ -73,6 +78,26 @@ impl Shell {
             }
             _ => panic!("{arguments:?}: {ended:?}"),
         }
+    }
+
+    /// Creates a table of four partitions with three copies, asking again until it is there.
+    pub fn create(&self, name: &str) {
+        let create = [
+            "table",
+            "create",
+            name,
+            "--partitions",
+            "4",
+            "--replicas",
+            "3",
+        ];
+        eventually(&format!("table {name} is created"), || {
+            match self.try_json(&create) {
+                // By an attempt whose answer was lost with the leader.
+                Err(reason) if reason.contains("already") => Ok(()),
+                answer => answer.map(drop),
+            }
+        });
     }
 
     /// Waits until every partition of the table has `copies` copies and all of them are equal; returns the partitions.

@@ -40,26 +40,6 @@ fn none_failed(cluster: &Cluster, writers: Writers) {
     check(&record, &mut Sdk::new(&cluster.meta(), "default"));
 }
 
-/// Creates a table, asking again until it is there.
-fn create(cluster: &Cluster, name: &str) {
-    let create = [
-        "table",
-        "create",
-        name,
-        "--partitions",
-        "4",
-        "--replicas",
-        "3",
-    ];
-    eventually(&format!("table {name} is created"), || {
-        match cluster.try_shell(&create) {
-            // By an attempt whose answer was lost with the leader.
-            Err(reason) if reason.contains("already") => Ok(()),
-            answer => answer.map(drop),
-        }
-    });
-}
-
 /// Every name with the numbers of its tables.
 fn tables(cluster: &Cluster) -> BTreeMap<String, Vec<u64>> {
     let mut tables: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -86,7 +66,7 @@ fn the_leader_is_killed_again_and_again_and_no_table_is_lost_or_doubled() {
                     break;
                 }
                 let name = format!("table-{number}");
-                create(&cluster, &name);
+                cluster.create(&name);
                 created.lock().expect("no panic").push(name);
             }
         });
@@ -161,7 +141,7 @@ fn clients_notice_nothing_when_zookeeper_fails_in_part_and_whole() {
     let writers = writers(&cluster);
     let killed = ensemble.kill_leader();
     println!("ZooKeeper's leader, server {}, is dead", killed + 1);
-    create(&cluster, "without-one");
+    cluster.create("without-one");
     writers.go_on(100);
     ensemble.start_again();
     ensemble.kill_all();
@@ -171,7 +151,7 @@ fn clients_notice_nothing_when_zookeeper_fails_in_part_and_whole() {
     });
     writers.go_on(200);
     ensemble.start_again();
-    create(&cluster, "with-all-again");
+    cluster.create("with-all-again");
     let server = &cluster.replica_servers()[0];
     assert_eq!(tables(&cluster).len(), 3);
     none_failed(&cluster, writers);
@@ -200,12 +180,12 @@ fn a_leader_that_was_stopped_changes_nothing_when_it_wakes_up() {
             .ok_or(old.name.clone())
     });
     println!("{} led and was stopped, {} leads", old.name, new.name);
-    create(&cluster, "by-the-new-leader");
+    cluster.create("by-the-new-leader");
     process::go_on(old.process());
     let answer = asked.join().expect("no panic");
     assert!(answer.is_err(), "{answer:?}");
     assert_eq!(cluster.leader(), new);
-    create(&cluster, "after-it-woke-up");
+    cluster.create("after-it-woke-up");
     let found: Vec<String> = tables(&cluster).into_keys().collect();
     assert_eq!(found, ["after-it-woke-up", "by-the-new-leader", "default"]);
     none_failed(&cluster, writers);

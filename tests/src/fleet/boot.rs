@@ -32,7 +32,7 @@ impl Boot {
     /// What the server's process must find in its environment.
     pub fn preloaded(&self) -> Preloaded<'_> {
         Preloaded {
-            library: &self.preloaded,
+            object: &self.preloaded,
             variable: "FAULTS_BOOT",
             path: &self.path,
         }

@@ -37,7 +37,7 @@ impl Clock {
     /// What the server's process must find in its environment.
     pub fn preloaded(&self) -> Preloaded<'_> {
         Preloaded {
-            library: &self.preloaded,
+            object: &self.preloaded,
             variable: "FAULTS_CLOCK",
             path: &self.path,
         }

@@ -12,7 +12,7 @@ pub struct Library(PathBuf);
 #[derive(Clone, Copy, Debug)]
 pub struct Preloaded<'a> {
     /// The library.
-    pub library: &'a Library,
+    pub object: &'a Library,
     /// The variable that it reads.
     pub variable: &'static str,
     /// A file that it is told by it.
@@ -46,7 +46,7 @@ pub fn environment(all: &[Preloaded<'_>]) -> Vec<(&'static str, OsString)> {
         .map(|it| (it.variable, it.path.as_os_str().to_owned()))
         .collect();
     if !all.is_empty() {
-        let libraries: Vec<_> = all.iter().map(|it| it.library.0.as_os_str()).collect();
+        let libraries: Vec<_> = all.iter().map(|it| it.object.0.as_os_str()).collect();
         variables.push(("LD_PRELOAD", libraries.join(":".as_ref())));
     }
     variables

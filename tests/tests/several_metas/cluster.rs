@@ -171,22 +171,7 @@ impl Cluster {
 
     /// Creates a table, asking again until it is there.
     pub(crate) fn create(&self, name: &str) {
-        let create = [
-            "table",
-            "create",
-            name,
-            "--partitions",
-            "4",
-            "--replicas",
-            "3",
-        ];
-        eventually(&format!("table {name} is created"), || {
-            match self.shell().try_json(&create) {
-                // By an attempt whose answer was lost with its leader.
-                Err(reason) if reason.contains("already") => Ok(()),
-                answer => answer.map(drop),
-            }
-        });
+        self.shell().create(name);
     }
 
     /// The names of all tables, by their numbers.
