@@ -245,11 +245,9 @@ impl Disk {
 
     /// Only what was damaged may be found so.
     fn expect_damage(&mut self, records: &[RecordBody], mentioned: bool) -> Option<String> {
-        // A log that has lost track says so until what it could not read is gone.
-        let known = self.damaged
-            || self.deletion_damaged
-            || self.safe.quarantined
-            || self.lost_track && !mentioned;
+        // A log that has lost track says so until what it could not read is gone, and takes what it sees for the first time then for damaged.
+        let known =
+            self.damaged || self.deletion_damaged || self.safe.quarantined || self.lost_track;
         self.lost_track |= !mentioned;
         self.damaged = true;
         self.deletion_damaged = false;
