@@ -190,6 +190,7 @@ impl Replica {
         // R2: a node grants nothing where its own disk does not make it a member.
         self.except_all(self.ballot().next(), actions);
         end_learns(&std::mem::replace(&mut self.role, Role::Inactive), actions);
+        self.ruined = self.standing.whole().unwrap_or(self.ruined);
         self.standing = Standing::Damaged;
         self.sound = false;
         // It may be stored already; asked for again, it would make a damaged copy lead.

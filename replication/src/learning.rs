@@ -61,12 +61,18 @@ impl Replica {
             incarnation: self.identity.incarnation,
             counter: attempt,
         };
-        let known = self.standing.signature();
+        // C5: of the copy that was damaged too, or others would count on the second learn of a name for what the first one had.
+        let (known, ruined) = (self.standing.signature(), self.ruined);
+        let known = if (known.ballot, known.counter) < (ruined.ballot, ruined.counter) {
+            ruined
+        } else {
+            known
+        };
         let again = planted(Bug::OfferCutsTwice)
             && (known.ballot, known.counter) == (signature.ballot, signature.counter);
         if (known.ballot, known.counter) >= (signature.ballot, signature.counter) && !again {
             // L4: an offer that comes twice must not cut a copy back that the primary may be counting on by now.
-            if known == signature {
+            if self.standing.signature() == signature {
                 self.send_learn_request(from, actions);
             }
             return;

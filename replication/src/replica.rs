@@ -48,6 +48,8 @@ pub struct Replica {
     pub(crate) sound: bool,
     /// The recovery epoch of this copy's data (C6).
     pub(crate) epoch: u64,
+    /// The learn that made the copy which was found damaged in this life of the node.
+    pub(crate) ruined: types::LearnSignature,
     /// Whether this copy was ever a member by its present signature: then no proposal can name it any more as a learner.
     pub(crate) served: bool,
     pub(crate) configuration: Option<Configuration>,
@@ -121,6 +123,7 @@ impl Replica {
             standing: Standing::Blank,
             sound: false,
             epoch: 0,
+            ruined: types::LearnSignature::default(),
             served: false,
             configuration: None,
             persisted: Ballot::ZERO,

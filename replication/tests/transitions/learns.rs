@@ -151,6 +151,22 @@ fn an_offer_that_comes_twice_does_not_cut_the_learner_back() {
 }
 
 #[test]
+fn an_offer_repeated_after_the_copy_was_damaged_begins_no_second_learn_of_the_same_name() {
+    let mut d = Bench::blank(D, Durability::Sync);
+    d.from(A, offer(1));
+    d.flushed(0);
+    d.flushed(1);
+    d.from(A, complete());
+    d.flushed(2);
+    d.on(Event::Damaged);
+    assert_eq!(d.from(A, offer(1)), []);
+    assert!(
+        d.from(A, offer(2))
+            .contains(&Action::Became(RoleKind::Learner))
+    );
+}
+
+#[test]
 fn an_offer_repeated_after_the_copy_was_deleted_begins_no_second_learn_of_the_same_name() {
     let mut identity = Bench::identity(D, Durability::Sync);
     identity.deleted = Ballot(2);
