@@ -1,7 +1,8 @@
 //! The windows of all clients of one partition, as its primary keeps them.
 //!
-//! What they may cost in memory is bounded, for the partition and for its node. Beyond the bound the windows of clients that have been quiet for [`EARLY`] are forgotten, which
-//! is safe since their requests would be refused by age; if that does not help, requests are refused until it does.
+//! What they may cost in memory is bounded, for the partition and for its node. Beyond the bound the windows of clients that have been quiet
+//! for [`EARLY`] are forgotten, which is safe since their requests would be refused by age; if that does not help, requests are refused
+//! until it does.
 
 use super::budget::{Budget, Share};
 use super::id::{LIFE, RETRY_WINDOW, RequestId, is_past};

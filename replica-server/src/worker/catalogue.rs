@@ -17,9 +17,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use types::{PartitionId, Record, RecordBody, SlotRange, Timestamp};
 
-/// A ticket of the logs that is no replica's.
-pub(super) const NOBODYS: u64 = u64::MAX;
-
 impl Worker {
     /// Takes up what the disk holds. Replicas of tables that are not known yet wait until they are.
     pub(crate) fn recover(&self, found: Vec<Found>) {
@@ -162,6 +159,8 @@ impl Worker {
 
     /// A replica of a table that was dropped before this node started, which has no core: its records and files go.
     pub(crate) fn delete_orphan(&self, partition: PartitionId) {
+        /// A ticket that is no replica's.
+        const NOBODYS: u64 = u64::MAX;
         let mut replicas = self.replicas.borrow_mut();
         let Some(index) = replicas
             .orphans
